@@ -37,5 +37,5 @@ setup(
         "tqdm",
     ],
     extras_require={"test": TEST, "lint": LINT, "bench": BENCH, "dev": TEST + LINT + BENCH},
-    entry_points={"console_scripts": ["longtail = longtail.cli:main"]},
+    entry_points={"console_scripts": ["longtail = pipelines.cli:main"]},
 )

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Return what a JSON file holds.
 
     Raises:
         InputError: If the file is missing or is not JSON.
@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def new_artifact(path: Path, schema: str, schema_version: int, fields: dict[str, Any]) -> Iterator[Path]:
+def new_artifact(path: Path, schema: str, schema_version: int, fields: dict[str, Any]) -> Generator[Path]:
     """Yield an empty folder beside `path`; on success seal it with a manifest and rename it to `path`.
 
     Args:

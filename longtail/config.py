@@ -140,7 +140,7 @@ class PipelineConfig:
 
 
 def parse(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:
-    """Build a config dataclass from plain values.
+    """Return a config dataclass built from plain values.
 
     Args:
         cls: One of this module's dataclasses.
@@ -182,12 +182,10 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
         return parse(typing.cast("type[Any]", hint), value, name)
     if get_origin(hint) is tuple:
         if isinstance(value, str):
-            value = [item for item in value.strip("[] ").split(",") if item]
+            value = [item.strip() for item in value.strip("[] ").split(",") if item.strip()]
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{name} is {value!r}: give a list")
-        return tuple(
-            _coerce(get_args(hint)[0], item.strip() if isinstance(item, str) else item, name) for item in value
-        )
+        return tuple(_coerce(get_args(hint)[0], item, name) for item in value)
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{name}: a setting has one type")
     return _coerce_scalar(hint, value, name)

@@ -1,0 +1,1 @@
+"""Backbone training."""

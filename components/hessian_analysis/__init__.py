@@ -1,0 +1,1 @@
+"""Hessian analysis."""

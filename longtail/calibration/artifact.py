@@ -1,0 +1,131 @@
+"""Generated features as an artifact, streamed to disk."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longtail.artifacts import new_artifact, open_artifact
+from longtail.calibration.estimator import TailCalib
+from longtail.calibration.tukey import tukey_transform
+from longtail.config import CalibrationConfig, parse
+from longtail.features import Features
+
+SCHEMA = "longtail.samples"
+SCHEMA_VERSION = 1
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A generated set, memory-mapped, and how it was made.
+
+    Attributes:
+        rows: (M, D) float32 generated features.
+        labels: (M,) int64 their classes.
+        seed_rows: (M,) int64 the training row each was generated from.
+        nearest: (M, K) int64 the classes that calibrated it.
+        config: The sampler's settings.
+        normalise: Whether features are L2-normalised before anything else.
+        balanced_size: Rows of the balanced set: training rows and generated ones.
+    """
+
+    rows: Floats
+    labels: NDArray[np.int64]
+    seed_rows: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    config: CalibrationConfig
+    normalise: bool
+    balanced_size: int
+
+    @classmethod
+    def open(cls, path: Path) -> "Samples":
+        """Return the artifact after checking its digests.
+
+        Raises:
+            InputError: If it is not a whole samples artifact.
+        """
+        manifest = open_artifact(path, SCHEMA, SCHEMA_VERSION)
+        arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        return cls(
+            **arrays,
+            config=parse(CalibrationConfig, manifest["config"], "calibration"),
+            normalise=bool(manifest["normalise"]),
+            balanced_size=int(manifest["balanced_size"]),
+        )
+
+    def transform(self, features: Floats) -> Floats:
+        """Return real features (N, D) in the space of the generated ones: L2-normalised if they are, then Tukey's."""
+        return tukey_transform(_normalised(features) if self.normalise else np.array(features), self.config.tukey)
+
+
+_ARRAYS = ("rows", "labels", "seed_rows", "nearest")
+
+
+def write_samples(
+    features: Features,
+    view: int,
+    config: CalibrationConfig,
+    normalise: bool,
+    out: Path,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> TailCalib:
+    """Generate features until all classes have as many as the largest, and write them.
+
+    Args:
+        features: The frozen backbone's features.
+        view: Which view of the training split to calibrate.
+        config: The sampler's settings.
+        normalise: L2-normalise the features first, as for a cosine head.
+        out: Where the artifact appears.
+        seed: Of the draws.
+        progress: Called with rows done and rows in all.
+
+    Returns:
+        The fitted sampler.
+
+    Raises:
+        InputError: If features are not finite or a setting does not fit them.
+    """
+    X = features.train(view)
+    sampler = TailCalib(**asdict(config), random_state=seed)
+    sampler.fit(_normalised(X) if normalise else X, features.labels("train"))
+    total = len(sampler.generated_labels_)
+    fields = {
+        "config": asdict(config),
+        "normalise": normalise,
+        "view": view,
+        "balanced_size": len(X) + total,
+        "class_names": list(features.class_names),
+        "features_digest": features.digest,
+    }
+    with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
+        np.save(folder / "labels.npy", sampler.generated_labels_)
+        np.save(folder / "seed_rows.npy", sampler.seed_rows_)
+        np.save(folder / "nearest.npy", sampler.nearest_classes_[np.searchsorted(sampler.seeds_, sampler.seed_rows_)])
+        rows = _create(folder / "rows.npy", (total, X.shape[1]))
+        done = 0
+        for block, _, _ in sampler.iter_generated():
+            rows[done : done + len(block)] = block
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
+    return sampler
+
+
+def _create(path: Path, shape: tuple[int, int]) -> Floats:
+    """Create an array on disk; an empty one cannot be memory-mapped."""
+    if shape[0] == 0:
+        np.save(path, np.empty(shape, np.float32))
+        return np.empty(shape, np.float32)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _normalised(features: Floats) -> Floats:
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(norms, np.finfo(np.float32).tiny)  # type: ignore[no-any-return]

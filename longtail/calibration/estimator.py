@@ -1,0 +1,308 @@
+"""The TailCalib estimator: fit on imbalanced features, then generate features until all classes are equal."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from longtail.calibration import sampling
+from longtail.calibration.inputs import (
+    as_features,
+    as_labels,
+    check_finite,
+    check_settings,
+    encode_labels,
+    like_input,
+)
+from longtail.calibration.neighbours import ClassIndex
+from longtail.calibration.plan import ClassFactors, Plan
+from longtail.calibration.threads import ordered_map
+from longtail.calibration.tukey import reject_negative, tukey_transform
+from longtail.errors import InputError
+
+
+class TailCalib:
+    """Balance a long-tailed feature set with features drawn from calibrated distributions.
+
+    Every feature `x` of a small class is a seed. The distribution it borrows from the K classes whose means are
+    nearest to it (its own class included) is normal with mean `(x + sum of their means) / (K + 1)` and covariance
+    `(average of their covariances) + alpha + eps I`. Class statistics are those of the features as given; seeds are
+    Tukey-transformed, as published.
+
+    Differences from the authors' code: `alpha` is added to the diagonal unless `alpha_on="all"`; a class of one
+    sample, where theirs divides by zero, contributes its mean but no covariance; nothing is shuffled. Features are
+    not normalised here: normalise before, and after.
+
+    The input is referenced, not copied; it may be a read-only memory map. Results depend on `random_state` and the
+    input only, not on the number of threads or on whether they are streamed. After `fit` they are settled: calling
+    `iter_generated` twice gives the same features.
+
+    Args:
+        n_neighbors: K, the number of nearest classes, in `[1, number of classes]`.
+        tukey: Power of Tukey's transform; 1 leaves features as they are, 0 takes the logarithm.
+        alpha: Spread added to the calibrated covariance, >= 0.
+        alpha_on: `diagonal`, or `all` to add `alpha` to every entry as the authors' code does.
+        eps: Variance added to the diagonal, >= 0.
+        random_state: Seed, generator, or None for fresh entropy at each fit.
+
+    Attributes:
+        classes_: Labels in sorted order, `(C,)`.
+        class_counts_: Rows of each class, `(C,)`.
+        class_means_: Means of the features as given, `(C, D)` float64.
+        budget_: Features generated from each original row, `(N,)`.
+        seeds_: Original rows with a budget, `(S,)`, by class.
+        nearest_classes_: Labels of each seed's K nearest classes, `(S, K)`, nearest first.
+        seed_rows_: Original row that each generated row came from, `(M,)`.
+        generated_labels_: Label of each generated row, `(M,)`.
+        n_features_in_: D.
+
+    Source:
+        Vigneswaran, Law, Balasubramanian, Tapaswi 2021, "Feature Generation for Long-tail Classification",
+        arXiv 2111.05956, eq. 7 and 8.
+    """
+
+    _parameters = ("n_neighbors", "tukey", "alpha", "alpha_on", "eps", "random_state")
+
+    def __init__(
+        self,
+        n_neighbors: int = 3,
+        tukey: float = 1.0,
+        alpha: float = 0.0,
+        alpha_on: str = "diagonal",
+        eps: float = 1e-4,
+        random_state: int | np.random.Generator | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.tukey = tukey
+        self.alpha = alpha
+        self.alpha_on = alpha_on
+        self.eps = eps
+        self.random_state = random_state
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, as scikit-learn's `clone` and grid searches expect.
+
+        Args:
+            deep: Part of scikit-learn's signature; there are no nested estimators.
+
+        Returns:
+            The parameters as they were given.
+        """
+        return {name: getattr(self, name) for name in self._parameters}
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change parameters by name.
+
+        Args:
+            **parameters: Names and new values.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: If a name is not a parameter.
+        """
+        for name, value in parameters.items():
+            if name not in self._parameters:
+                raise InputError(f"{name!r} is not a parameter of TailCalib: choose from {', '.join(self._parameters)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"TailCalib({settings})"
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Compute class statistics, the budget of each row, and the nearest classes of each seed.
+
+        Args:
+            X: Features, `(N, D)`, float32 or float64; NumPy array or torch tensor.
+            y: Labels, `(N,)`, integers or text; NumPy array or torch tensor.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: If a parameter, a feature or a label is not valid.
+        """
+        check_settings(**self.get_params())
+        features = as_features(X)
+        self.classes_, codes = encode_labels(as_labels(y, len(features)))
+        n_classes = len(self.classes_)
+        if self.n_neighbors > n_classes:
+            raise InputError(
+                f"n_neighbors is {self.n_neighbors} and y has {n_classes} classes: give at most {n_classes}"
+            )
+        diagonal = self.alpha_on == "diagonal"
+        isotropic, common = self.eps + self.alpha * diagonal, self.alpha * (not diagonal)
+        self._calibration = sampling.Calibration(self.tukey, isotropic, common)
+        self._entropy = _entropy(self.random_state)
+        self._factors = ClassFactors(features, codes, n_classes, self.n_neighbors, isotropic)
+        reject_negative(features, self.tukey)
+        self.n_features_in_ = features.shape[1]
+        self.class_counts_, self.class_means_ = self._factors.counts, self._factors.means
+        members = [self._factors.members(index) for index in range(n_classes)]
+        self.budget_ = sampling.share_budget(self.class_counts_, members, self._stream(0))
+        self.seeds_ = self._factors.order[self.budget_[self._factors.order] > 0]
+        self._index = ClassIndex(self.class_means_, features.dtype)
+        nearest = self._nearest(features, self.seeds_)
+        self.nearest_classes_ = self.classes_[nearest]
+        shares = self.budget_[self.seeds_]
+        self._plan = Plan(self._factors, self.seeds_, shares, nearest, self._calibration, features)
+        self.seed_rows_ = self.seeds_[self._plan.seeds_of_rows]
+        self.generated_labels_ = self.classes_[codes[self.seed_rows_]]
+        return self
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Return the original features and generated ones, in equal numbers for all classes.
+
+        Args:
+            X: Features, `(N, D)`, float32 or float64; NumPy array or torch tensor.
+            y: Labels, `(N,)`, integers or text; NumPy array or torch tensor.
+
+        Returns:
+            Features and labels of `C * n_1` rows, n_1 being the largest class's count: first the original rows in
+            their order, Tukey-transformed (generated features live in that space), then the generated rows by class.
+            The kind of array, dtype and device are those of the input.
+
+        Raises:
+            InputError: If a parameter, a feature or a label is not valid.
+        """
+        self.fit(X, y)
+        original, labels, spans = self._factors.features, as_labels(y, len(self.budget_)), self._plan.spans
+        resampled = np.empty((len(original) + len(self.seed_rows_), self.n_features_in_), original.dtype)
+        resampled[: len(original)] = tukey_transform(original, self.tukey)
+        generated = resampled[len(original) :]
+        deque(ordered_map(lambda task: self._draw(task, generated[spans[task]]), len(spans)), maxlen=0)
+        return like_input(resampled, X), like_input(np.concatenate((labels, self.generated_labels_)), y)
+
+    def iter_generated(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield the generated rows block by block, for sets larger than memory.
+
+        The rows are the ones `fit_resample` appends, in the same order. A few blocks of at most 16 MB are alive at
+        once, computed ahead while the caller writes; until the iterator ends, matrix products run on one thread.
+
+        Yields:
+            Rows `(B, D)`, their labels `(B,)`, and the original row that each came from `(B,)`.
+        """
+        self._check_fitted()
+        spans, dtype = self._plan.spans, self._factors.features.dtype
+        shapes = [(span.stop - span.start, self.n_features_in_) for span in spans]
+        blocks = ordered_map(lambda task: self._draw(task, np.empty(shapes[task], dtype)), len(spans))
+        for span, rows in zip(spans, blocks, strict=True):
+            yield rows, self.generated_labels_[span], self.seed_rows_[span]
+
+    def transform(self, X: Any) -> Any:
+        """Apply Tukey's transform: what validation and test features need before they meet generated ones.
+
+        Args:
+            X: Features, `(N, D)`, float32 or float64; NumPy array or torch tensor.
+
+        Returns:
+            The transformed features, in the kind of array of the input.
+
+        Raises:
+            InputError: If a feature is not valid.
+        """
+        check_settings(**self.get_params())
+        features = as_features(X)
+        check_finite(features)
+        return like_input(tukey_transform(features, self.tukey), X)
+
+    def nearest_classes(self, X: Any) -> np.ndarray:
+        """Return the labels of the K classes nearest to any rows.
+
+        Args:
+            X: Features before Tukey's transform, `(N, D)`.
+
+        Returns:
+            Labels, `(N, K)`, nearest first.
+
+        Raises:
+            InputError: If a feature is not valid.
+        """
+        features = self._as_fitted(X)
+        return self.classes_[self._nearest(features, np.arange(len(features)))]
+
+    def calibrated_distribution(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distribution that features generated from one row follow, in closed form.
+
+        Args:
+            x: One feature row before Tukey's transform, `(D,)`.
+
+        Returns:
+            Mean `(D,)` and covariance `(D, D)`, float64.
+
+        Raises:
+            InputError: If a feature is not valid.
+        """
+        features = self._as_fitted(x[None])
+        nearest = self._nearest(features, np.zeros(1, np.int64))
+        seed = tukey_transform(features[0].astype(np.float64), self.tukey)
+        mean = (seed + self.class_means_[nearest[0]].sum(axis=0)) / (self.n_neighbors + 1)
+        entries = sampling.make_recipe(nearest, self.class_means_, self.class_counts_, 0.0).entries[0]
+        covariance = np.zeros((len(mean), len(mean)))
+        for index in entries[entries >= 0]:
+            covariance += self._factors.covariance(index) / np.count_nonzero(entries >= 0)
+        covariance += self._calibration.common
+        covariance[np.diag_indices_from(covariance)] += self._calibration.isotropic
+        return mean, covariance
+
+    def sample(self, x: Any, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw features from one row's calibrated distribution.
+
+        Args:
+            x: One feature row before Tukey's transform, `(D,)`.
+            n: Number of draws.
+            rng: Source of randomness.
+
+        Returns:
+            `(n, D)` in the dtype of the fitted features.
+
+        Raises:
+            InputError: If a feature is not valid.
+        """
+        features, seed = self._as_fitted(x[None]), np.zeros(1, np.int64)
+        nearest = self._nearest(features, seed)
+        plan = Plan(self._factors, seed, np.array([n]), nearest, self._calibration, features)
+        rows = np.empty((n, self.n_features_in_), features.dtype)
+        for task, span in enumerate(plan.spans):
+            plan.fill(task, rng, rows[span])
+        return rows
+
+    def _draw(self, task: int, out: np.ndarray) -> np.ndarray:
+        return self._plan.fill(task, self._stream(1, task), out)
+
+    def _stream(self, *key: int) -> np.random.Generator:
+        """Return the generator of one piece of work; SFC64 is NumPy's fastest."""
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self._entropy, spawn_key=key)))
+
+    def _nearest(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        size = self._index.chunk_rows
+
+        def search(task: int) -> np.ndarray:
+            chunk = features[rows[task * size : (task + 1) * size]]
+            return self._index.nearest(tukey_transform(chunk, self.tukey), self.n_neighbors)
+
+        found = list(ordered_map(search, -(-len(rows) // size)))
+        return np.concatenate(found) if found else np.empty((0, self.n_neighbors), np.int64)
+
+    def _as_fitted(self, X: Any) -> np.ndarray:
+        """Return rows as checked features in the dtype that the estimator was fitted on."""
+        self._check_fitted()
+        features = as_features(X)
+        check_finite(features)
+        if features.shape[1] != self.n_features_in_:
+            raise InputError(f"X has {features.shape[1]} features and fit saw {self.n_features_in_}: give as many")
+        return features.astype(self._factors.features.dtype, copy=False)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_plan"):
+            raise RuntimeError("this TailCalib is not fitted: call fit or fit_resample first")
+
+
+def _entropy(random_state: int | np.random.Generator | None) -> Any:
+    if isinstance(random_state, np.random.Generator):
+        return random_state.integers(1 << 63, size=2).tolist()
+    return np.random.SeedSequence(None if random_state is None else int(random_state)).entropy

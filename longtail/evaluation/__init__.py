@@ -1,0 +1,16 @@
+"""Scores of classifiers on a balanced test set, and the tables and figures that show them."""
+
+from longtail.evaluation.figures import confusion_figure, groups_figure, per_class_figure
+from longtail.evaluation.metrics import GROUPS, Evaluation, evaluate
+from longtail.evaluation.table import comparison_rows, comparison_table
+
+__all__ = [
+    "GROUPS",
+    "Evaluation",
+    "comparison_rows",
+    "comparison_table",
+    "confusion_figure",
+    "evaluate",
+    "groups_figure",
+    "per_class_figure",
+]

@@ -1,0 +1,131 @@
+"""Features of a frozen backbone, as arrays that can be memory-mapped."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from longtail.artifacts import artifact_digest, new_artifact, open_artifact
+from longtail.config import FeaturesConfig
+from longtail.data.dataset import Dataset, Split
+from longtail.networks import ImageClassifier
+from longtail.training.augmentation import augment
+from longtail.training.batches import Images
+
+SCHEMA = "longtail.features"
+SCHEMA_VERSION = 1
+
+Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Features:
+    """A features artifact: raw (not normalised) features by split, memory-mapped.
+
+    Attributes:
+        path: The artifact's folder.
+        class_names: (C,) names.
+        train_counts: (C,) training images of each class.
+        views: Number of augmented views of the training split.
+        digest: SHA-256 of the artifact.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    train_counts: NDArray[np.int64]
+    views: int
+    digest: str
+
+    @classmethod
+    def open(cls, path: Path) -> "Features":
+        """Return the artifact after checking its digests.
+
+        Raises:
+            InputError: If it is not a whole features artifact.
+        """
+        manifest = open_artifact(path, SCHEMA, SCHEMA_VERSION)
+        counts = np.array(manifest["train_counts"], dtype=np.int64)
+        return cls(path, tuple(manifest["class_names"]), counts, int(manifest["views"]), artifact_digest(path))
+
+    def train(self, view: int = 0) -> Floats:
+        """Return (N, D) float32 of the training split; view 0 is the clean one, 1 … `views` are augmented."""
+        return _load(self.path / "train" / f"view-{view}.npy")
+
+    def split(self, name: str) -> Floats:
+        """Return (N, D) float32 clean features of `train`, `validation` or `test`."""
+        return _load(self.path / name / "view-0.npy")
+
+    def labels(self, name: str) -> NDArray[np.int64]:
+        """Return (N,) labels of a split."""
+        return _load(self.path / name / "labels.npy")
+
+
+def extract(
+    classifier: ImageClassifier,
+    dataset: Dataset,
+    config: FeaturesConfig,
+    augmentation: str,
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Write the features of every split, and augmented views of the training split.
+
+    Args:
+        classifier: Its backbone is used in eval mode.
+        dataset: Images.
+        config: How many views; batch size.
+        augmentation: Kind of augmentation, the one the backbone was trained with.
+        out: Where the artifact appears.
+        seed: Of the augmented views.
+        progress: Called with images done and images in all.
+    """
+    classifier.eval()
+    names = [name for name in ("train", "validation", "test") if dataset.has_split(name)]
+    passes = [(name, view) for name in names for view in range(1 + (config.views if name == "train" else 0))]
+    total = sum(len(dataset.split(name)) for name, _ in passes)
+    fields: dict[str, Any] = {
+        "class_names": list(dataset.class_names),
+        "train_counts": dataset.train_counts.tolist(),
+        "views": config.views,
+        "dataset_digest": dataset.digest,
+    }
+    with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
+        done = 0
+        for name, view in passes:
+            split = dataset.split(name)
+            target = folder / name
+            target.mkdir(exist_ok=True)
+            np.save(target / "labels.npy", split.labels)
+            np.save(target / "ids.npy", split.ids)
+            kind = augmentation if view else "none"
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + view)
+            for rows in _write_view(classifier, split, config.batch_size, kind, generator, target / f"view-{view}.npy"):
+                done += rows
+                if progress is not None:
+                    progress(done, total)
+
+
+@torch.no_grad()
+def _write_view(
+    classifier: ImageClassifier, split: Split, batch_size: int, kind: str, generator: torch.Generator, path: Path
+) -> Any:
+    """Write one view batch by batch; yield the number of rows of each batch."""
+    images = Images(split, classifier.mean.device)
+    size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(split), size))
+    for rows in torch.arange(len(split)).split(batch_size):
+        batch = augment(images.batch(rows), kind, generator)
+        array[rows.numpy()] = classifier.features(classifier.preprocess(batch)).float().cpu().numpy()
+        yield len(rows)
+    array.flush()
+
+
+def _load(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

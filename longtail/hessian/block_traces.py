@@ -1,0 +1,126 @@
+"""Traces of the Hessian's diagonal blocks: first derivatives where they suffice, products for the rest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from longtail.hessian.gauss_newton import gauss_newton_parameters, gauss_newton_samples
+from longtail.hessian.operators import BatchCurvature, HessianOperator, Objective
+from longtail.hessian.trace import TraceEstimate, combine, hutchinson
+
+Blocks = Mapping[str, Sequence[str]]  # names of the parameters of each block
+_Samples = dict[str, NDArray[np.float64]]
+
+_FORWARD = 1 / 3  # of a gradient
+_BACKWARD = 2 / 3
+
+
+@dataclass(frozen=True)
+class BlockTraces:
+    """Trace of every block, and how it was found."""
+
+    estimates: dict[str, TraceEstimate]
+    gauss_newton: frozenset[str]  # parameters whose Hessian block is the Gauss-Newton block
+    cost: float  # gradient equivalents, by operation count
+
+
+def block_traces(
+    objective: Objective,
+    blocks: Blocks,
+    probes: int,
+    generator: torch.Generator,
+    progress: Callable[[int, int], None],
+) -> BlockTraces:
+    """Estimate the trace of every block.
+
+    A block's trace is the sum over its parameters, so a block may be served by both ways: those of its parameters
+    where the Hessian is the Gauss-Newton matrix share one first-order backward pass a probe with all other blocks,
+    the rest takes a product of its own. Probes are drawn afresh for every batch.
+
+    Args:
+        objective: The objective.
+        blocks: Names of the parameters of each block.
+        probes: Probes of each block for each batch.
+        generator: Source of the probes, on the CPU.
+        progress: Called with phases done and their number.
+
+    Returns:
+        The estimates; the check with few samples is not in their cost.
+    """
+    equal = gauss_newton_parameters(objective, generator)
+    first = _first_order(objective, _restricted(blocks, equal), probes, generator)
+    if first is None:
+        equal, first = set(), [{} for _ in objective.sizes]
+    progress(1, 2)
+    rest = _restricted(blocks, set(objective.parameters) - equal)
+    second = _second_order(objective, rest, probes, generator)
+    progress(2, 2)
+    shares = [size / objective.samples for size in objective.sizes]
+    nothing = np.zeros(probes)
+    estimates = {
+        block: combine(
+            [a.get(block, nothing) + b.get(block, nothing) for a, b in zip(first, second, strict=True)], shares
+        )
+        for block in blocks
+    }
+    cost = bool(equal) * (_FORWARD + probes * _BACKWARD)
+    cost += bool(rest) + probes * sum(block_cost(objective, names) for names in rest.values())
+    return BlockTraces(estimates, frozenset(equal), cost)
+
+
+def block_cost(objective: Objective, names: Sequence[str]) -> float:
+    """Return the cost of one product with a block over a kept graph, in gradients, counting operations.
+
+    The product passes the layers from the block's first one upwards twice (2/3 of a gradient for the whole
+    network), and the block's own layers twice more for their weights (4/3 for the whole network). Layers count
+    as equal.
+
+    Args:
+        objective: The objective.
+        names: The block's parameters.
+
+    Returns:
+        Gradient equivalents; 2 for the whole network.
+    """
+    order = list(objective.parameters)
+    first = min(order.index(name) for name in names)
+    return 2 / 3 * (1 - first / len(order)) + 4 / 3 * len(names) / len(order)
+
+
+def _restricted(blocks: Blocks, names: set[str]) -> dict[str, list[str]]:
+    """Return the part of each block in a set of parameters, without blocks that have none."""
+    parts = {block: [name for name in members if name in names] for block, members in blocks.items()}
+    return {block: members for block, members in parts.items() if members}
+
+
+def _first_order(
+    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator
+) -> list[_Samples] | None:
+    """Return samples of each batch's Gauss-Newton traces; nothing if a loss has no factor in the outputs."""
+    if not blocks:
+        return None
+    samples = objective.over_batches(
+        lambda batch: gauss_newton_samples(batch, blocks, objective.parameters, probes, generator)
+    )
+    found = [sample for sample in samples if sample is not None]
+    return found if len(found) == len(samples) else None
+
+
+def _second_order(objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator) -> list[_Samples]:
+    """Return samples of each batch's traces, by products with its Hessian's blocks."""
+    if not blocks:
+        return [{} for _ in objective.sizes]
+    operator = HessianOperator(objective, blocks)
+    like = {block: operator.like(block) for block in blocks}
+
+    def sample(share: float, curvature: BatchCurvature) -> _Samples:
+        def products(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {block: curvature.product(blocks[block], vector) for block, vector in vectors.items()}
+
+        return hutchinson(products, like, probes, generator)
+
+    return operator.over_batches(sample)

@@ -1,0 +1,241 @@
+"""The mean loss over a set of batches and its second derivatives, block by block. Only this module runs models."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from longtail.errors import InputError
+from longtail.hessian.outputs import Loss
+
+Result = TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+_DRIFT = 1e-3  # relative change of a batch's loss between passes; rounding on a GPU stays far below
+_FIXED = "give a fixed list of batches"
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """One batch's loss with its graph."""
+
+    share: float  # of all samples
+    loss: Loss
+    outputs: Tensor  # (n, ...)
+    targets: Tensor  # (n, ...)
+    value: Tensor  # scalar, mean over the batch
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A model's mean loss over all samples, and the parameters it depends on."""
+
+    model: nn.Module
+    loss: Loss
+    batches: Batches
+    parameters: dict[str, nn.Parameter]  # used and trainable
+    sizes: tuple[int, ...]  # samples of each batch
+    losses: tuple[float, ...]  # of each batch
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in all batches."""
+        return sum(self.sizes)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss over all samples."""
+        return sum(size * loss for size, loss in zip(self.sizes, self.losses, strict=True)) / self.samples
+
+    def over_batches(self, function: Callable[[BatchLoss], Result]) -> list[Result]:
+        """Call a function with the loss of each batch in turn; a batch's graph is gone before the next is built.
+
+        Args:
+            function: Takes the loss with its graph, and must not keep it.
+
+        Returns:
+            What the function returned for each batch.
+
+        Raises:
+            RuntimeError: If the batches are not those of the first pass.
+        """
+        results = [function(self._checked(number, batch)) for number, batch in enumerate(self.batches, 1)]
+        if len(results) != len(self.losses):
+            raise RuntimeError(f"{len(results)} batches in this pass, {len(self.losses)} in the first: {_FIXED}")
+        return results
+
+    def _checked(self, number: int, batch: tuple[Tensor, Tensor]) -> BatchLoss:
+        """Return one batch's loss after comparing it with that of the first pass."""
+        outputs, targets, value = _evaluate(self.model, self.loss, number, batch)
+        expected = self.losses[number - 1] if number <= len(self.losses) else math.nan
+        if not math.isclose(value.item(), expected, rel_tol=_DRIFT, abs_tol=1e-9):
+            raise RuntimeError(f"batch {number} has loss {value.item():.6g}, was {expected:.6g}: {_FIXED}")
+        return BatchLoss(len(outputs) / self.samples, self.loss, outputs, targets, value)
+
+    def first_samples(self, count: int) -> "Objective":
+        """Return the same objective on the first few samples of the first batch."""
+        inputs, targets = next(iter(self.batches))
+        return measure(self.model, self.loss, [(inputs[:count], targets[:count])], self.parameters)
+
+
+def measure(model: nn.Module, loss: Loss, batches: Batches, parameters: Mapping[str, nn.Parameter]) -> Objective:
+    """Pass over the data once: count it, check the loss, and find which parameters it depends on.
+
+    Args:
+        model: The model.
+        loss: Takes outputs and targets, returns the mean over the samples.
+        batches: Pairs of inputs and targets, the same in every iteration.
+        parameters: Candidates by name.
+
+    Returns:
+        The objective.
+
+    Raises:
+        InputError: If there is no batch, a batch is not a pair of tensors or is empty, the loss is not a scalar,
+            or it depends on none of the parameters.
+        RuntimeError: If the loss is not finite.
+    """
+    if iter(batches) is batches:
+        raise InputError("batches can be read only once: give a list, because every product reads them again")
+    sizes: list[int] = []
+    losses: list[float] = []
+    used: set[str] = set()
+    for number, batch in enumerate(batches, 1):
+        outputs, _, value = _evaluate(model, loss, number, batch)
+        if not math.isfinite(value.item()):
+            raise RuntimeError(f"batch {number} has loss {value.item()}: check the weights and the inputs")
+        used.update(_gradients(value, parameters, create_graph=False))
+        sizes.append(len(outputs))
+        losses.append(value.item())
+    if not sizes:
+        raise InputError("batches is empty: give at least one pair of inputs and targets")
+    if not used:
+        raise InputError("the loss depends on no trainable parameter: check that the model is the one it is taken of")
+    ordered = {name: parameter for name, parameter in parameters.items() if name in used}
+    return Objective(model, loss, batches, ordered, tuple(sizes), tuple(losses))
+
+
+class BatchCurvature:
+    """Products with the diagonal blocks of a scalar's second derivative, over one graph of its gradient.
+
+    The graph of the forward pass and of the first gradient is made once. A product differentiates a block's
+    gradient in that block's own parameters only, so a layer's product passes only the layers above it.
+    """
+
+    def __init__(self, scalar: Tensor, parameters: Mapping[str, nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._gradients = {
+            name: gradient
+            for name, gradient in _gradients(scalar, parameters, create_graph=True).items()
+            if gradient.requires_grad  # else the scalar is linear in the parameter
+        }
+
+    def product(self, names: Sequence[str], vector: Tensor) -> Tensor:
+        """Multiply one diagonal block with a vector.
+
+        Args:
+            names: The block's parameters.
+            vector: All entries of the block, (P,), in the order of the names.
+
+        Returns:
+            The product, (P,).
+        """
+        parameters = [self._parameters[name] for name in names]
+        pieces = torch.split(vector, [parameter.numel() for parameter in parameters])
+        curved = [
+            (self._gradients[name], piece.view_as(parameter))
+            for name, piece, parameter in zip(names, pieces, parameters, strict=True)
+            if name in self._gradients
+        ]
+        if not curved:
+            return torch.zeros_like(vector)
+        gradients, cotangents = zip(*curved, strict=True)
+        products = torch.autograd.grad(gradients, parameters, cotangents, retain_graph=True, allow_unused=True)
+        return torch.cat([
+            torch.zeros_like(piece) if product is None else product.reshape(-1)
+            for product, piece in zip(products, pieces, strict=True)
+        ])
+
+
+class HessianOperator:
+    """Diagonal blocks of the Hessian of an objective, each a list of parameter names; products need no storage.
+
+    With one batch its graph is kept between products; with several each is rebuilt in turn, one in memory at a time.
+    """
+
+    def __init__(self, objective: Objective, blocks: Mapping[str, Sequence[str]]) -> None:
+        self.objective = objective
+        self.blocks = blocks
+        self._kept: tuple[float, BatchCurvature] | None = None
+
+    def like(self, block: str) -> Tensor:
+        """Return a vector of the block's length, dtype and device."""
+        return torch.cat([self.objective.parameters[name].detach().reshape(-1) for name in self.blocks[block]])
+
+    def over_batches(self, function: Callable[[float, BatchCurvature], Result]) -> list[Result]:
+        """Return what a function makes of each batch's share of the samples and its curvature, in turn."""
+        if self._kept is not None:
+            return [function(*self._kept)]
+        return self.objective.over_batches(lambda batch: function(batch.share, self._curvature(batch)))
+
+    def _curvature(self, batch: BatchLoss) -> BatchCurvature:
+        curvature = BatchCurvature(batch.value, self.objective.parameters)
+        if len(self.objective.sizes) == 1:
+            self._kept = (batch.share, curvature)
+        return curvature
+
+    def products(self, vectors: Mapping[Key, Tensor], block_of: Callable[[Key], str]) -> dict[Key, Tensor]:
+        """Multiply blocks of the Hessian of the mean loss, one graph a batch for all of them.
+
+        Args:
+            vectors: Vectors by any key, (P,) of the key's block.
+            block_of: Names the block of a key.
+
+        Returns:
+            The products by the same keys.
+        """
+        totals = {key: torch.zeros_like(vector) for key, vector in vectors.items()}
+
+        def add(share: float, curvature: BatchCurvature) -> None:
+            for key, vector in vectors.items():
+                totals[key] += share * curvature.product(self.blocks[block_of(key)], vector)
+
+        self.over_batches(add)
+        return totals
+
+
+def residual(batch: BatchLoss) -> Tensor:
+    """Return a scalar whose second derivative is the Hessian less the Gauss-Newton matrix.
+
+    It is the product of the outputs with the loss's gradient in them, that gradient held constant.
+    """
+    (gradient,) = torch.autograd.grad(batch.value, batch.outputs, retain_graph=True)
+    return (batch.outputs * gradient).sum()
+
+
+def _gradients(scalar: Tensor, parameters: Mapping[str, nn.Parameter], *, create_graph: bool) -> dict[str, Tensor]:
+    """Return the gradient in each parameter that the scalar depends on."""
+    if not scalar.requires_grad:
+        return {}
+    found = torch.autograd.grad(scalar, list(parameters.values()), create_graph=create_graph, allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+
+def _evaluate(model: nn.Module, loss: Loss, number: int, batch: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs, targets and mean loss of one batch, on the model's device."""
+    if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
+        raise InputError(f"batch {number} is a {type(batch).__name__}: give pairs of tensors, inputs and targets")
+    device = next(model.parameters()).device
+    inputs, targets = (tensor.to(device) for tensor in batch)
+    if not len(inputs) or len(inputs) != len(targets):
+        raise InputError(f"batch {number} has {len(inputs)} inputs and {len(targets)} targets: give one target each")
+    outputs = model(inputs)
+    value = loss(outputs, targets)
+    if not isinstance(value, Tensor) or value.dim():
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"the loss is {shape}, not a scalar tensor: return the mean over the batch")
+    return outputs, targets, value

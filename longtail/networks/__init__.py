@@ -1,0 +1,16 @@
+"""Networks: backbones, classifier heads, and the classifier made of both that reads raw images."""
+
+from longtail.networks.classifier import BACKBONES, ImageClassifier, NetworkSpec, build, load, save
+from longtail.networks.heads import HEADS, build_head, normalises_features
+
+__all__ = [
+    "BACKBONES",
+    "HEADS",
+    "ImageClassifier",
+    "NetworkSpec",
+    "build",
+    "build_head",
+    "load",
+    "normalises_features",
+    "save",
+]

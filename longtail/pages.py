@@ -1,0 +1,186 @@
+"""One self-contained HTML page from text, tables and figures: no scripts, nothing loaded from elsewhere.
+
+Pages are shown inside an iframe of a web interface, where neither scripts nor outside resources are sure to work.
+"""
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from longtail.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PIXELS_PER_INCH = 150
+_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?\s?%?|–|")
+_STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 3rem; max-width: 86rem; background: #fff; color: #1b1f24;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.25; }
+h2 { margin: 2.25rem 0 .6rem; padding-top: .9rem; border-top: 1px solid #d8dee4; font-size: 1.2rem; }
+p { margin: .5rem 0; max-width: 46rem; }
+.scroll { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; }
+caption, figcaption { color: #57606a; font-size: .9rem; text-align: left; }
+caption { padding-bottom: .4rem; }
+th, td { padding: .35rem .8rem; border-bottom: 1px solid #e4e8ec; text-align: left; vertical-align: top; }
+thead th { border-bottom: 2px solid #8c959f; font-weight: 600; vertical-align: bottom; }
+tbody th { font-weight: 400; }
+.number { text-align: right; white-space: nowrap; }
+thead .number { white-space: normal; }
+figure { margin: 1rem 0; }
+img { display: block; max-width: 100%; height: auto; }
+details { margin: .8rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+pre { margin: .5rem 0; padding: .8rem 1rem; overflow-x: auto; background: #f6f8fa; border-radius: 6px;
+  font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+@media print { body { max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a column whose cells are all numbers is set flush right.
+
+    A float is shown with four significant digits and None as a dash; format a cell yourself to have it otherwise.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, with the sentence that stands in for it where it cannot be seen."""
+
+    figure: "Figure"
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Details:
+    """A folded block: text as it is, or any JSON value, indented."""
+
+    summary: str
+    content: Any
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: Sequence[Text | Table | Plot | Details]
+
+
+def html_report(title: str, sections: Sequence[Section]) -> str:
+    """Return one HTML page that needs nothing else; all text is escaped.
+
+    Args:
+        title: Heading of the page.
+        sections: Its parts, in order.
+
+    Raises:
+        InputError: If a table row has another length than the header, a figure has no alternative text, or a
+            detail is not a JSON value.
+    """
+    body = [f"<h1>{escape(title)}</h1>"]
+    for section in sections:
+        body.append(f"<section>\n<h2>{escape(section.title)}</h2>")
+        body.extend(_block(block) for block in section.blocks)
+        body.append("</section>")
+    return "\n".join([
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">",
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
+        *body,
+        "</body>\n</html>\n",
+    ])
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as PNG bytes, the same for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _block(block: Text | Table | Plot | Details) -> str:
+    match block:
+        case Text(text):
+            return f"<p>{escape(text)}</p>"
+        case Table():
+            return _table(block)
+        case Plot():
+            return _plot(block)
+        case Details(summary, content):
+            return f"<details><summary>{escape(summary)}</summary>\n<pre>{escape(_plain(content))}</pre></details>"
+
+
+def _plot(plot: Plot) -> str:
+    if not plot.alt.strip():
+        raise InputError(f"figure {plot.caption!r} has no alternative text: say in `alt` what it shows")
+    data = base64.b64encode(png(plot.figure)).decode("ascii")
+    width = round(plot.figure.get_figwidth() * 96)
+    caption = f"\n<figcaption>{escape(plot.caption)}</figcaption>" if plot.caption else ""
+    image = f'<img width="{width}" alt="{escape(plot.alt)}" src="data:image/png;base64,{data}">'
+    return f"<figure>\n{image}{caption}\n</figure>"
+
+
+def _table(table: Table) -> str:
+    for row in table.rows:
+        if len(row) != len(table.header):
+            raise InputError(f"table row {list(row)!r} has {len(row)} cells: the header has {len(table.header)}")
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    numeric = [
+        bool(rows) and all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(table.header))
+    ]
+    marks = [' class="number"' if number else "" for number in numeric]
+    head = "".join(f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(table.header, marks, strict=True))
+    lines = []
+    for row in rows:
+        cells = [f"<td{mark}>{escape(cell)}</td>" for cell, mark in zip(row, marks, strict=True)]
+        if row and not numeric[0]:
+            cells[0] = f'<th scope="row">{escape(row[0])}</th>'
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    caption = f"<caption>{escape(table.caption)}</caption>\n" if table.caption else ""
+    parts = ['<div class="scroll"><table>', f"{caption}<thead><tr>{head}</tr></thead>", "<tbody>", *lines]
+    return "\n".join([*parts, "</tbody>", "</table></div>"])
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def _plain(content: Any) -> str:
+    """Return text as it is and any other value as indented JSON."""
+    if isinstance(content, str):
+        return content
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"details are not a JSON value ({error}): give text, numbers, lists and dicts") from None

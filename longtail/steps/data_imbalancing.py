@@ -1,0 +1,38 @@
+"""Step 1: choose a long-tailed data set from a source of images."""
+
+from typing import Any
+
+from longtail.config import DataConfig, to_dict
+from longtail.data.dataset import build_dataset
+from longtail.data.figures import counts_figure
+from longtail.pages import Details, Plot, Section, Text, html_report
+from longtail.steps.execution import Context
+
+
+def run(config: DataConfig, context: Context) -> dict[str, dict[str, Any]]:
+    """Return metadata of the `dataset` artifact that it writes, with its page."""
+    fields = build_dataset(config, context.outputs["dataset"], context.progress("images"))
+    counts, images = fields["train_counts"], fields["splits"]
+    summary = (
+        f"{sum(counts):,} training images in {len(counts)} classes, {max(counts)} in the largest and {min(counts)} in "
+        f"the smallest; {images['test']['images']:,} test images. Subset SHA-256 {fields['subset_sha256']}."
+    )
+    figure = counts_figure(counts, fields["class_names"])
+    context.run.log_figure(figure, "class_counts.png")
+    context.run.log_metrics({
+        "data/train_images": sum(counts),
+        "data/largest_class": max(counts),
+        "data/smallest_class": min(counts),
+    })
+    for name in images:
+        purpose = "training" if name == "train" else name
+        context.run.log_dataset(
+            f"{fields['name']}-{name}", fields["subset_sha256"], purpose, config.path or config.source
+        )
+    plot = Plot(figure, "Training images of each class, sorted by count")
+    page = html_report(
+        f"Data: {fields['name']}",
+        [Section("Training images", [Text(summary), plot]), Section("Settings", [Details("data", to_dict(config))])],
+    )
+    context.outputs["report"].write_text(page, encoding="utf-8")
+    return {"dataset": {"subset_sha256": fields["subset_sha256"], "train_images": sum(counts)}}

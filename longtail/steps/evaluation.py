@@ -1,0 +1,93 @@
+"""Step 7: all classifiers side by side on the whole test set, by how many training images a class has."""
+
+from typing import Any
+
+import torch
+
+from longtail.artifacts import new_artifact, write_json
+from longtail.config import EvaluationConfig, to_dict
+from longtail.errors import InputError
+from longtail.evaluation import (
+    Evaluation,
+    comparison_rows,
+    comparison_table,
+    confusion_figure,
+    evaluate,
+    groups_figure,
+    per_class_figure,
+)
+from longtail.features import Features
+from longtail.networks import load
+from longtail.pages import Details, Plot, Section, Table, html_report
+from longtail.steps.execution import Context
+
+SCHEMA = "longtail.results"
+SCHEMA_VERSION = 1
+
+
+def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]:
+    """Return the metrics; the `results` artifact (JSON and a table) and the page are written."""
+    features = Features.open(context.inputs["features"])
+    evaluations: dict[str, Evaluation] = {}
+    for path in context.inputs["classifiers"]:
+        classifier, manifest = load(path)
+        if manifest["features_digest"] != features.digest:
+            raise InputError(f"{path} was retrained on other features: give classifiers of the same run")
+        scores = _scores(classifier, features)
+        evaluations[manifest["method"]] = evaluate(
+            scores,
+            features.labels("test"),
+            features.train_counts,
+            many_above=config.many_above,
+            few_below=config.few_below,
+        )
+    table = comparison_table(evaluations)
+    fields = {"class_names": list(features.class_names), "train_counts": features.train_counts.tolist()}
+    with new_artifact(context.outputs["results"], SCHEMA, SCHEMA_VERSION, fields) as folder:
+        write_json(folder / "evaluations.json", {name: value.to_dict() for name, value in evaluations.items()})
+        (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
+    metrics = {
+        f"test/{name}_{group}": float(value)
+        for name, evaluation in evaluations.items()
+        for group in ("top1", "many", "medium", "few")
+        if (value := getattr(evaluation, group)) is not None
+    }
+    context.run.log_metrics(metrics)
+    context.run.log_text(table, "table.txt")
+    page = _page(config, features, evaluations, context)
+    context.outputs["report"].write_text(page, encoding="utf-8")
+    context.run.log_text(page, "report.html")
+    return {"metrics": metrics}
+
+
+@torch.no_grad()
+def _scores(classifier: Any, features: Features) -> Any:
+    chunks = torch.from_numpy(features.split("test").copy()).split(4096)
+    return torch.cat([classifier.classify(chunk) for chunk in chunks]).numpy()
+
+
+def _page(config: EvaluationConfig, features: Features, evaluations: dict[str, Evaluation], context: Context) -> str:
+    last = list(evaluations)[-1]
+    figures = {
+        "groups": (groups_figure(evaluations), "Accuracy by class group of each classifier"),
+        "per_class": (
+            per_class_figure(evaluations, features.train_counts, features.class_names),
+            "Accuracy of each class, sorted by training images, and the gain over the first classifier",
+        ),
+        f"confusion_{last}": (
+            confusion_figure(evaluations[last], features.class_names, features.train_counts),
+            f"Confusion matrix of {last}",
+        ),
+    }
+    for name, (figure, _) in figures.items():
+        context.run.log_figure(figure, f"{name}.png")
+    header, *rows = comparison_rows(evaluations)
+    plots = [Plot(figure, alt) for figure, alt in figures.values()]
+    return html_report(
+        "Evaluation on the test set",
+        [
+            Section("Classifiers side by side", [Table(header, rows), plots[0]]),
+            Section("By class", plots[1:]),
+            Section("Settings", [Details("evaluation", to_dict(config))]),
+        ],
+    )

@@ -1,0 +1,159 @@
+"""Running one step: settings parsed, inputs checked, tracked, outputs described."""
+
+import importlib
+import logging
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from longtail.artifacts import artifact_digest
+from longtail.config import parse, to_dict
+from longtail.errors import InputError
+from longtail.progress import Progress, progress
+from longtail.steps import events
+from longtail.steps.registry import STEPS
+from longtail.tracking.run import Run, git_commit, home, step_run
+
+log = logging.getLogger(__name__)
+
+METADATA_VERSION = 1
+
+
+class ArtifactLike(Protocol):
+    """What a step needs of an artifact; Kubeflow's own artifacts have it."""
+
+    path: str
+    metadata: dict[str, Any]
+
+
+@dataclass
+class Artifact:
+    """An artifact on disk, for calls from the command line."""
+
+    path: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step's function gets beside its settings.
+
+    Attributes:
+        inputs: Folder, or list of folders, of each input artifact.
+        outputs: Where each output appears.
+        seed: The step's own child of the pipeline's seed.
+        method: The retraining method, for the step that runs once for each.
+        run: The MLflow run.
+    """
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Path]
+    seed: int
+    method: str
+    run: Run
+
+    def progress(self, unit: str) -> Progress:
+        """Return a function that shows progress, called with (done, total)."""
+        return progress("progress", unit)
+
+    def phases(self, unit: str) -> Callable[[str, int, int], None]:
+        """Return a function that shows progress in phases, called with (phase, done, total)."""
+        shown: dict[str, Progress] = {}
+        return lambda phase, done, total: shown.setdefault(phase, progress(phase, unit))(done, total)
+
+    def on_epoch(self, epochs: int) -> Callable[[int, dict[str, float]], None]:
+        """Return a function that logs an epoch's metrics in one batch and shows them in one line."""
+
+        def report(epoch: int, metrics: dict[str, float]) -> None:
+            self.run.log_metrics(metrics, step=epoch)
+            shown = "  ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in metrics.items())
+            log.info("epoch %d of %d  %s", epoch, epochs, shown)
+
+        return report
+
+
+def run_step(
+    name: str,
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]],
+    outputs: Mapping[str, ArtifactLike],
+    seed: int = 0,
+    method: str = "",
+) -> None:
+    """Run a step from its input artifacts to its output artifacts and set the outputs' metadata.
+
+    Bad input ends the process with exit code 2 and one line; SIGTERM with 143.
+
+    Args:
+        name: One of `STEPS`.
+        config: Settings of the step; numbers may come as floats.
+        inputs: Artifacts by name.
+        outputs: Artifacts to write by name.
+        seed: The pipeline's seed; the step draws from a child of it.
+        method: Retraining method, for `classifier_retraining`.
+    """
+    label = f"{name}/{method}" if method else name
+    with events.step(label):
+        settings = parse(STEPS[name].config, config, STEPS[name].group)
+        lineage = _check_inputs(inputs)
+        logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
+        with step_run(label, logged, {}) as run:
+            context = Context(
+                {key: _paths(value) for key, value in inputs.items()},
+                {key: Path(value.path) for key, value in outputs.items()},
+                child_seed(seed, label),
+                method,
+                run,
+            )
+            described = importlib.import_module(f"longtail.steps.{name}").run(settings, context)
+            lineage[label] = run.run_id
+        for key, artifact in outputs.items():
+            artifact.metadata |= _describe(Path(artifact.path), seed, run.run_id) | described.get(key, {})
+            artifact.metadata["lineage"] = lineage
+
+
+def child_seed(seed: int, name: str) -> int:
+    """Return the seed of a named part of the work, independent of the seeds of other names."""
+    state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)
+    return int(state[0]) >> 1
+
+
+def _check_inputs(inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]]) -> dict[str, str]:
+    """Return the runs the inputs descend from, after comparing each with the digest its producer recorded."""
+    lineage: dict[str, str] = {}
+    for value in inputs.values():
+        for artifact in value if isinstance(value, Sequence) else [value]:
+            expected, path = artifact.metadata.get("sha256"), Path(artifact.path)
+            if not path.is_dir():
+                raise InputError(f"{path} is missing: the cache may point at a deleted object; run again without cache")
+            if expected and artifact_digest(path) != expected:
+                raise InputError(f"{path} does not match the digest {expected[:12]} recorded for it: write it again")
+            lineage |= artifact.metadata.get("lineage", {})
+    return lineage
+
+
+def _describe(path: Path, seed: int, run_id: str) -> dict[str, Any]:
+    digest = {"sha256": artifact_digest(path)} if path.is_dir() else {}
+    return {
+        "schema_version": METADATA_VERSION,
+        "git_commit": git_commit(),
+        "seed": seed,
+        "mlflow_run_id": run_id,
+        **digest,
+    }
+
+
+def _paths(value: ArtifactLike | Sequence[ArtifactLike]) -> Any:
+    return [Path(entry.path) for entry in value] if isinstance(value, Sequence) else Path(value.path)
+
+
+def home_folder(name: str) -> Path:
+    """Return a folder that outlives the step, such as the one for checkpoints."""
+    folder = home() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,75 @@
+"""What each step reads, writes and can be told."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from longtail.config import (
+    BackboneConfig,
+    CalibrationConfig,
+    DataConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    HessianConfig,
+    RetrainingConfig,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline.
+
+    Attributes:
+        summary: What it does, in one line.
+        config: Dataclass of its settings.
+        group: Name of these settings in a preset.
+        inputs: Artifacts it reads, by name.
+        outputs: Folders it writes, by name.
+        page: Whether it also writes a `report` page.
+        per_method: Whether it runs once for each retraining method.
+    """
+
+    summary: str
+    config: type[Any]
+    group: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    page: bool = False
+    per_method: bool = False
+
+
+STEPS: dict[str, Step] = {
+    "data_imbalancing": Step("choose a long-tailed data set", DataConfig, "data", (), ("dataset",), page=True),
+    "backbone_training": Step(
+        "train the network on it", BackboneConfig, "backbone", ("dataset",), ("backbone",), page=True
+    ),
+    "feature_extraction": Step(
+        "turn images into features", FeaturesConfig, "features", ("dataset", "backbone"), ("features",)
+    ),
+    "calibrated_sampling": Step(
+        "generate features for the tail",
+        CalibrationConfig,
+        "calibration",
+        ("backbone", "features"),
+        ("samples",),
+        page=True,
+    ),
+    "classifier_retraining": Step(
+        "retrain the classifier",
+        RetrainingConfig,
+        "retraining",
+        ("dataset", "backbone", "features", "samples"),
+        ("classifier",),
+        per_method=True,
+    ),
+    "hessian_analysis": Step(
+        "measure the curvature, layer by layer",
+        HessianConfig,
+        "hessian",
+        ("dataset", "backbone"),
+        ("curvature",),
+        page=True,
+    ),
+    "evaluation": Step(
+        "compare the classifiers", EvaluationConfig, "evaluation", ("features", "classifiers"), ("results",), page=True
+    ),
+}

@@ -1,0 +1,1 @@
+"""What MLflow is told: runs, their nesting, their inputs and models. The only package that imports mlflow."""

@@ -1,0 +1,221 @@
+"""One MLflow run to write to, which turns into a no-op when the tracking server fails."""
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from longtail.tracking.redaction import redact
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+_LOGGER = logging.getLogger(__name__)
+_VALUE_CHARACTERS = 6000
+_METRICS_PER_BATCH = 1000
+_PARAMS_PER_BATCH = 100
+_DIGEST_CHARACTERS = 36
+"""MLflow's limit; 36 hex digits are 144 bits of a SHA-256."""
+
+Result = TypeVar("Result")
+
+
+class TrackingError(RuntimeError):
+    """The tracking server failed and LONGTAIL_TRACKING=strict asked for that to be an error."""
+
+
+class Located(NamedTuple):
+    """An `MlflowClient` and the run that it shall write to."""
+
+    client: Any
+    run_id: str
+    experiment_id: str
+
+
+class Run:
+    """An MLflow run. Its methods never raise for a failing server unless LONGTAIL_TRACKING=strict.
+
+    Attributes:
+        run_id: The run's id; empty if it could not be started.
+        experiment_id: Its experiment; empty if it could not be started.
+    """
+
+    def __init__(self, locate: Callable[[], Located]) -> None:
+        """Find or start the run.
+
+        Args:
+            locate: Connects and returns the client and the ids; may raise anything.
+        """
+        self._client: Any = None
+        self._failed = False
+        self._warned_not_finite = False
+        self.run_id = ""
+        self.experiment_id = ""
+        try:
+            self._client, self.run_id, self.experiment_id = locate()
+        except Exception as error:
+            self._fail("start a run", error)
+
+    def attempt(self, what: str, call: Callable[[Any], Result]) -> Result | None:
+        """Call the server unless it failed before.
+
+        Args:
+            what: What is attempted, for the warning: "could not ...".
+            call: Gets the `MlflowClient`.
+
+        Returns:
+            What `call` returns; None if it failed or was not called.
+
+        Raises:
+            TrackingError: If it failed and LONGTAIL_TRACKING=strict.
+        """
+        if self._failed:
+            return None
+        try:
+            return call(self._client)
+        except Exception as error:
+            self._fail(what, error)
+            return None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers in one request for each 1,000; values that are not finite are left out.
+
+        Args:
+            metrics: Value by name, such as `val/accuracy_few`.
+            step: Epoch or iteration; None for numbers that have only one value.
+        """
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if len(finite) < len(metrics) and not self._warned_not_finite:
+            self._warned_not_finite = True
+            _LOGGER.warning(
+                "metrics that are not finite are not logged: %s", ", ".join(sorted(metrics.keys() - finite))
+            )
+
+        def log(client: Any) -> None:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            entries = [Metric(name, value, now, step or 0) for name, value in finite.items()]
+            for batch in _batches(entries, _METRICS_PER_BATCH):
+                client.log_batch(self.run_id, metrics=batch)
+
+        self.attempt("log metrics", log)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log settings, nested ones under dotted names, without secrets, cut at 6,000 characters a value."""
+
+        def log(client: Any) -> None:
+            from mlflow.entities import Param
+
+            entries = [Param(name, _text(value)) for name, value in _flatten(redact(params))]
+            for batch in _batches(entries, _PARAMS_PER_BATCH):
+                client.log_batch(self.run_id, params=batch)
+
+        self.attempt("log parameters", log)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags, without secrets; an earlier value is replaced."""
+
+        def log(client: Any) -> None:
+            from mlflow.entities import RunTag
+
+            entries = [RunTag(name, _text(value)) for name, value in _flatten(redact(tags))]
+            for batch in _batches(entries, _PARAMS_PER_BATCH):
+                client.log_batch(self.run_id, tags=batch)
+
+        self.attempt("set tags", log)
+
+    def log_figure(self, figure: Any, file_name: str) -> None:
+        """Store a matplotlib figure as an image such as `spectrum.png`."""
+        self.attempt("store a figure", lambda client: client.log_figure(self.run_id, figure, file_name))
+
+    def log_text(self, text: str, file_name: str) -> None:
+        """Store text, such as an HTML report, as a file."""
+        self.attempt("store a text", lambda client: client.log_text(self.run_id, text, file_name))
+
+    def log_json(self, value: Any, file_name: str) -> None:
+        """Store a value as a JSON file, without secrets."""
+        self.log_text(json.dumps(redact(value), indent=1), file_name)
+
+    def log_dataset(self, name: str, digest: str, context: str, source: str) -> None:
+        """Log what the run read, by digest; the data itself stays where it is.
+
+        Args:
+            name: Name of the data set.
+            digest: SHA-256 of its manifest, hex. MLflow shows the first 36 digits; all are in the input's tag
+                `longtail.digest`.
+            context: `training`, `validation` or `test`.
+            source: Its path or URI.
+        """
+
+        def log(client: Any) -> None:
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            place = redact(source)
+            scheme, separator, _ = place.partition("://")
+            kind = scheme if separator and scheme in {"s3", "gs", "http", "https"} else "local"
+            address = {"url": place} if kind.startswith("http") else {"uri": place}
+            dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], kind.replace("https", "http"), json.dumps(address))
+            tags = [InputTag("mlflow.data.context", context), InputTag("longtail.digest", digest)]
+            client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+
+        self.attempt("log a data set", log)
+
+    def log_model(
+        self,
+        module: "torch.nn.Module",
+        example: "np.ndarray",
+        class_names: Sequence[str],
+        name: str,
+        metadata: Mapping[str, Any],
+    ) -> str:
+        """Return the URI of a logged classifier of raw images; see `longtail.tracking.model.log_classifier`."""
+        from longtail.tracking.model import log_classifier
+
+        return log_classifier(self, module, example, class_names, name, metadata)
+
+    def end(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED; tried even after a failure, as the server may be back."""
+        if not self.run_id:
+            return
+        try:
+            self._client.set_terminated(self.run_id, status)
+        except Exception as error:
+            # A step that failed has its own error to show.
+            if status == "FINISHED" and not self._failed:
+                self._fail("end the run", error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        reason = " ".join(str(redact(f"{type(error).__name__}: {error}")).split())[:500]
+        if os.environ.get("LONGTAIL_TRACKING") == "strict":
+            raise TrackingError(f"tracking could not {what} ({reason})") from None
+        self._failed = True
+        _LOGGER.warning(
+            "tracking could not %s (%s): this run is tracked no further, its results stay in the step's artifacts; "
+            "LONGTAIL_TRACKING=strict makes this an error",
+            what,
+            reason,
+        )
+
+
+def _batches(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested settings under dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text[:_VALUE_CHARACTERS]

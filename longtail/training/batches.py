@@ -1,0 +1,26 @@
+"""Batches of raw images: from memory when they are small, decoded ahead when they are not."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtail.data.dataset import Split
+
+
+class Images:
+    """Raw uint8 images of a split by row.
+
+    Args:
+        split: Where the images are; packed ones are read into memory (on the device) once.
+        device: Where batches are wanted.
+    """
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self.split, self.device = split, device
+        self.resident = None if split.packed is None else torch.from_numpy(np.array(split.packed)).to(device)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return images (n, H, W, C) uint8 of rows (n,)."""
+        if self.resident is not None:
+            return self.resident[rows.to(self.device)]
+        return torch.from_numpy(self.split.images(rows.numpy())).to(self.device, non_blocking=True)

@@ -1,0 +1,170 @@
+"""The command line: `longtail run`, `compile`, `ui`, and one subcommand a step."""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from longtail.config import to_dict
+from longtail.errors import InputError
+from longtail.settings import preset_names, resolve
+from longtail.steps.registry import STEPS
+
+_EXAMPLES = """examples:
+  longtail run --preset digits
+  longtail run --preset cifar100-lt --data PATH --set backbone.epochs=3
+  longtail compile --preset cifar100-lt --out longtail.yaml
+  longtail ui
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 1 for a step that failed, 2 for bad input."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        return int(arguments.command(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="longtail",
+        description="Long-tailed image classification: Kubeflow pipelines, MLflow, calibrated sampling, curvature.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    run = commands.add_parser("run", help="run the whole pipeline on this machine")
+    _add_settings(run)
+    run.add_argument("--no-cache", action="store_true", help="compute every step again")
+    run.set_defaults(command=_run)
+    compile_ = commands.add_parser("compile", help="write the pipeline as YAML for Kubeflow Pipelines")
+    _add_settings(compile_)
+    compile_.add_argument("--out", type=Path, required=True, metavar="FILE.yaml", help="file to write")
+    compile_.set_defaults(command=_compile)
+    ui = commands.add_parser("ui", help="open the MLflow pages of this machine's runs")
+    ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
+    ui.set_defaults(command=_ui)
+    for name, step in STEPS.items():
+        command = commands.add_parser(name.replace("_", "-"), help=f"one step, from files: {step.summary}")
+        for artifact in step.inputs:
+            many = {"nargs": "+"} if artifact == "classifiers" else {}
+            command.add_argument(
+                f"--{artifact}", type=Path, required=True, metavar="DIR", help="input artifact", **many
+            )
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what the step writes")
+        if step.per_method:
+            command.add_argument("--method", required=True, help="baseline, crt, tailcalib or tailcalibx")
+        _add_settings(command)
+        command.set_defaults(command=_step, step=name)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="digits", help=f"{', '.join(preset_names())}, or a YAML file")
+    parser.add_argument("--data", default="", metavar="PATH", help="images: a local folder or s3://bucket/prefix")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as backbone.epochs=3"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = resolve(arguments.preset, arguments.set, arguments.data)
+    from pipelines.local import StepError, run_locally
+
+    started = time.monotonic()
+    try:
+        result = run_locally(config, use_cache=not arguments.no_cache)
+    except StepError as error:
+        print(f"error: {error.step} failed: {error.message}", file=sys.stderr)
+        print(f"everything the steps printed: {error.log}", file=sys.stderr)
+        print("finished steps are kept: run the same command again to go on from here", file=sys.stderr)
+        return 1
+    steps = len(result.executed) + len(result.cached)
+    print(f"\nAccuracy on the test set, %, by training images of a class\n\n{result.table}\n")
+    print(f"{steps} steps, {len(result.cached)} from the cache, {time.monotonic() - started:.1f} s")
+    print(f"results     {result.results}")
+    print(f"pages       {result.evaluation_page}\n            {result.curvature_page}")
+    print(f"step log    {result.log}")
+    print(f"MLflow run  {result.run_id}: longtail ui")
+    return 0
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    config = resolve(arguments.preset, arguments.set, arguments.data)
+    import yaml
+
+    from longtail.data.digest import source_digest
+    from pipelines.compiled import specification
+
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"{arguments.out.parent} is not a folder: give a file in a folder that exists")
+    documents = specification(config, source_digest(config.data) if arguments.data else "")
+    temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
+    temporary.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+    os.replace(temporary, arguments.out)
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+def _ui(arguments: argparse.Namespace) -> int:
+    from longtail.tracking.run import check_tracking_server, tracking_uri
+
+    uri = tracking_uri()
+    check_tracking_server(uri)
+    if uri.startswith("http"):
+        print(f"the runs are at {uri}")
+        return 0
+    mlflow = shutil.which("mlflow", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if mlflow is None:
+        raise InputError("mlflow is not on PATH: activate the environment that Longtail is installed in")
+    print(f"http://127.0.0.1:{arguments.port} shows {uri}; Ctrl-C ends it", flush=True)
+    os.execv(mlflow, [mlflow, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(arguments.port)])
+    return 1
+
+
+def _step(arguments: argparse.Namespace) -> int:
+    from longtail.steps import Artifact, run_step
+    from longtail.tracking.run import check_tracking_server, tracking_uri
+
+    step = STEPS[arguments.step]
+    config = resolve(arguments.preset, arguments.set, arguments.data)
+    check_tracking_server(tracking_uri())
+    outputs = {name: Artifact(str(arguments.out / name)) for name in step.outputs}
+    if step.page:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        outputs["report"] = Artifact(str(arguments.out / f"{arguments.step}.html"))
+    run_step(
+        arguments.step,
+        config=to_dict(getattr(config, step.group)),
+        inputs={name: _artifacts(getattr(arguments, name)) for name in step.inputs},
+        outputs=outputs,
+        seed=config.seed,
+        method=getattr(arguments, "method", ""),
+    )
+    for output in outputs.values():
+        print(output.path)
+    return 0
+
+
+def _artifacts(value: Any) -> Any:
+    from longtail.steps import Artifact
+
+    if isinstance(value, list):
+        return [Artifact(str(path.absolute())) for path in value]
+    return Artifact(str(value.absolute()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""The whole pipeline on this machine: Kubeflow's local runner in subprocesses, its cache, progress, tracking."""
+
+import builtins
+import contextlib
+import json
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from longtail.artifacts import read_json
+from longtail.config import PipelineConfig, to_dict
+from longtail.data.digest import source_digest
+from longtail.errors import InputError
+from longtail.evaluation import Evaluation, comparison_table
+from longtail.steps import events
+from longtail.tracking.run import (
+    Run,
+    check_tracking_server,
+    close_pipeline_run,
+    home,
+    pipeline_run,
+    record_cached_step,
+    tracking_uri,
+)
+from pipelines.code_digest import code_digest
+from pipelines.compiled import arguments, specification
+from pipelines.display import Display
+
+
+@dataclass(frozen=True)
+class StepError(Exception):
+    """A step ended with an error of its own.
+
+    Attributes:
+        step: Its label.
+        message: Its error, in one line.
+        code: Its exit code.
+        log: File with everything the steps printed.
+    """
+
+    step: str
+    message: str
+    code: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a local run leaves.
+
+    Attributes:
+        table: The classifiers side by side.
+        results: Folder of the `results` artifact.
+        evaluation_page: HTML page.
+        curvature_page: HTML page.
+        log: File with everything the steps printed.
+        run_id: The MLflow run.
+        executed: Labels of the steps that were computed.
+        cached: Labels of the steps whose results were in the cache.
+    """
+
+    table: str
+    results: Path
+    evaluation_page: Path
+    curvature_page: Path
+    log: Path
+    run_id: str
+    executed: tuple[str, ...]
+    cached: tuple[str, ...]
+
+
+def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
+    """Return the results of running the pipeline here.
+
+    A step is taken from the cache if its settings, the content of its data, its input artifacts and all code it
+    can reach are the same as before.
+
+    Args:
+        config: The resolved settings.
+        use_cache: False computes every step again.
+
+    Raises:
+        InputError: If the tracking server cannot be reached or the data cannot be read.
+        StepError: If a step failed.
+    """
+    check_tracking_server(tracking_uri())
+    digest = source_digest(config.data)
+    run_id = uuid.uuid4().hex
+    folder = home() / "runs" / run_id
+    folder.mkdir(parents=True)
+    log, event_file = folder / "steps.log", folder / "events.jsonl"
+    event_file.touch()
+    environment = {
+        "KFP_RUN_ID": run_id,
+        "LONGTAIL_HOME": str(home()),
+        "MLFLOW_TRACKING_URI": tracking_uri(),
+        events.EVENTS: str(event_file),
+        events.SUPERVISOR: str(os.getpid()),
+    }
+    with _environment(environment), pipeline_run(run_id, to_dict(config), {"dataset_digest": digest}) as run:
+        try:
+            with Display(event_file):
+                outputs = _execute(_local_specification(config, digest), arguments(config, digest), log, use_cache)
+        except RuntimeError:
+            close_pipeline_run(run_id, succeeded=False)
+            raise _failure(event_file, log) from None
+        return _finish(run, outputs, event_file, log)
+
+
+def _local_specification(config: PipelineConfig, digest: str) -> str:
+    """Return the YAML without what makes sense only on a cluster, and with each step's code in its cache key."""
+    spec = specification(config, digest)[0]
+    components = [spec["root"], *spec["components"].values()]
+    for task in (task for component in components for task in component.get("dag", {}).get("tasks", {}).values()):
+        task.pop("retryPolicy", None)
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        container = executor["container"]
+        container.pop("resources", None)
+        step = name.removeprefix("exec-").replace("-", "_")
+        container.setdefault("env", []).append({"name": "LONGTAIL_CODE", "value": code_digest(step)})
+    return yaml.safe_dump(spec)
+
+
+def _execute(specification: str, values: dict[str, Any], log: Path, use_cache: bool) -> dict[str, Any]:
+    from kfp import components, local
+
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(home() / "artifacts"),
+        enable_caching=use_cache,
+        cache_root=str(home() / "cache"),
+    )
+    with log.open("w", encoding="utf-8") as stream, _quiet(stream):
+        task = components.load_component_from_text(specification)(**values)
+    return dict(task.outputs)
+
+
+def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> Result:
+    """Return the result, after logging it to the pipeline's run with a child for each step from the cache."""
+    lineage: dict[str, str] = {}
+    for output in outputs.values():
+        lineage |= output.metadata.get("lineage", {})
+    executed = [event["step"] for event in _events(event_file) if event["kind"] == "finished"]
+    cached = [label for label in lineage if label not in executed]
+    for label in cached:
+        record_cached_step(run, label, lineage[label])
+    results = Path(outputs["results"].path)
+    evaluations = {name: Evaluation.from_dict(value) for name, value in read_json(results / "evaluations.json").items()}
+    table = comparison_table(evaluations)
+    run.log_metrics({
+        f"test/{name}_{group}": value
+        for name, evaluation in evaluations.items()
+        for group in ("top1", "many", "medium", "few")
+        if (value := getattr(evaluation, group)) is not None
+    })
+    run.log_text(table, "table.txt")
+    pages = {name: Path(outputs[name].path) for name in ("evaluation_report", "curvature_report")}
+    for name, page in pages.items():
+        run.log_text(page.read_text(encoding="utf-8"), f"{name}.html")
+    return Result(
+        table,
+        results,
+        pages["evaluation_report"],
+        pages["curvature_report"],
+        log,
+        run.run_id,
+        tuple(executed),
+        tuple(cached),
+    )
+
+
+def _failure(event_file: Path, log: Path) -> Exception:
+    """Return the exception for the first step that failed."""
+    failed = [event for event in _events(event_file) if event["kind"] == "failed"]
+    if failed and failed[0]["code"] == 2:
+        return InputError(failed[0]["message"])
+    if failed:
+        return StepError(failed[0]["step"], failed[0]["message"], 1, log)
+    ended = {event["step"] for event in _events(event_file) if event["kind"] == "finished"}
+    lost = [event["step"] for event in _events(event_file) if event["kind"] == "started" and event["step"] not in ended]
+    return StepError(lost[0] if lost else "the pipeline", "it was killed or could not start", 1, log)
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Generator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _quiet(stream: Any) -> Generator[None]:
+    """Send everything kfp's local runner prints and logs to a file.
+
+    Its loops run in threads that replace `print` and the root logger's handlers and may put back each other's.
+    """
+    printer, root = builtins.print, logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with contextlib.redirect_stdout(stream), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root.handlers = [logging.StreamHandler(stream)]
+        try:
+            yield
+        finally:
+            builtins.print = printer
+            root.handlers = handlers
+            root.setLevel(level)
