@@ -25,7 +25,7 @@ NEIGHBORS = 3
 
 
 def make_features(n_classes: int, n_features: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return non-negative unit features like those of a ReLU network: related classes, shared directions of variance."""
+    """Return non-negative unit features like a ReLU network's: related classes, shared directions of variance."""
     rng = np.random.default_rng(seed)
     counts = np.floor(500 * 0.01 ** (np.arange(n_classes) / (n_classes - 1))).astype(int)
     y = np.repeat(np.arange(n_classes), counts)

@@ -38,7 +38,8 @@ class DataConfig:
     imbalance_factor: float = _number(100.0, minimum=1.0)
     """Largest class count over smallest; ignored by the `natural` profile."""
     largest_class: int = _number(0, minimum=0)
-    """Images in the largest class; 0 takes what the smallest class of the source can give."""
+    """Images in the largest class; 0 takes what the smallest class of the source can give, less what `unchosen`
+    validation needs."""
     validation: str = _choice("none", "unchosen", "chosen")
     """`unchosen`: a balanced set of training images that were not chosen; `chosen`: a share of the chosen."""
     validation_per_class: int = _number(10, minimum=1)

@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         result = run_locally(config, use_cache=not arguments.no_cache)
     except StepError as error:
-        print(f"error: {error.step} failed: {error.message}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         print(f"everything the steps printed: {error.log}", file=sys.stderr)
         print("finished steps are kept: run the same command again to go on from here", file=sys.stderr)
         return 1

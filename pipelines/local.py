@@ -34,21 +34,18 @@ from pipelines.compiled import arguments, specification
 from pipelines.display import Display
 
 
-@dataclass(frozen=True)
 class StepError(Exception):
     """A step ended with an error of its own.
 
-    Attributes:
+    Args:
         step: Its label.
         message: Its error, in one line.
-        code: Its exit code.
         log: File with everything the steps printed.
     """
 
-    step: str
-    message: str
-    code: int
-    log: Path
+    def __init__(self, step: str, message: str, log: Path) -> None:
+        super().__init__(f"{step} failed: {message}")
+        self.log = log
 
 
 @dataclass(frozen=True)
@@ -182,10 +179,10 @@ def _failure(event_file: Path, log: Path) -> Exception:
     if failed and failed[0]["code"] == 2:
         return InputError(failed[0]["message"])
     if failed:
-        return StepError(failed[0]["step"], failed[0]["message"], 1, log)
+        return StepError(failed[0]["step"], failed[0]["message"], log)
     ended = {event["step"] for event in _events(event_file) if event["kind"] == "finished"}
     lost = [event["step"] for event in _events(event_file) if event["kind"] == "started" and event["step"] not in ended]
-    return StepError(lost[0] if lost else "the pipeline", "it was killed or could not start", 1, log)
+    return StepError(lost[0] if lost else "the pipeline", "it was killed or could not start", log)
 
 
 def _events(path: Path) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ def write_samples(
     with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
         np.save(folder / "labels.npy", sampler.generated_labels_)
         np.save(folder / "seed_rows.npy", sampler.seed_rows_)
-        np.save(folder / "nearest.npy", sampler.nearest_classes_[np.searchsorted(sampler.seeds_, sampler.seed_rows_)])
+        np.save(folder / "nearest.npy", sampler.nearest_classes_[sampler.seed_index_])
         rows = _create(folder / "rows.npy", (total, X.shape[1]))
         done = 0
         for block, _, _ in sampler.iter_generated():

@@ -53,6 +53,7 @@ class TailCalib:
         budget_: Features generated from each original row, `(N,)`.
         seeds_: Original rows with a budget, `(S,)`, by class.
         nearest_classes_: Labels of each seed's K nearest classes, `(S, K)`, nearest first.
+        seed_index_: Position in `seeds_` (and in `nearest_classes_`) of each generated row's seed, `(M,)`.
         seed_rows_: Original row that each generated row came from, `(M,)`.
         generated_labels_: Label of each generated row, `(M,)`.
         n_features_in_: D.
@@ -150,7 +151,8 @@ class TailCalib:
         self.nearest_classes_ = self.classes_[nearest]
         shares = self.budget_[self.seeds_]
         self._plan = Plan(self._factors, self.seeds_, shares, nearest, self._calibration, features)
-        self.seed_rows_ = self.seeds_[self._plan.seeds_of_rows]
+        self.seed_index_ = self._plan.seeds_of_rows
+        self.seed_rows_ = self.seeds_[self.seed_index_]
         self.generated_labels_ = self.classes_[codes[self.seed_rows_]]
         return self
 
@@ -223,7 +225,8 @@ class TailCalib:
             InputError: If a feature is not valid.
         """
         features = self._as_fitted(X)
-        return self.classes_[self._nearest(features, np.arange(len(features)))]
+        labels: np.ndarray = self.classes_[self._nearest(features, np.arange(len(features)))]
+        return labels
 
     def calibrated_distribution(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the distribution that features generated from one row follow, in closed form.

@@ -33,7 +33,7 @@ class ClassIndex:
     @property
     def chunk_rows(self) -> int:
         """How many rows to search at once."""
-        return max(64, min(2048, _TABLE_BYTES // (self._squares.itemsize * len(self._squares))))
+        return max(64, min(2048, _TABLE_BYTES // int(self._squares.nbytes)))
 
     def nearest(self, X: np.ndarray, n_neighbors: int) -> np.ndarray:
         """Return the classes whose means are nearest to each row.

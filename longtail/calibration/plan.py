@@ -54,14 +54,15 @@ class ClassFactors:
     def rows(self, index: int) -> np.ndarray:
         """Return the features of one class, `(n, D)`: a view if they lie together."""
         members = self.members(index)
-        if members[-1] - members[0] == len(members) - 1:
-            return self.features[members[0] : members[-1] + 1]
-        return self.features[members]
+        together = members[-1] - members[0] == len(members) - 1
+        rows: np.ndarray = self.features[slice(members[0], members[-1] + 1) if together else members]
+        return rows
 
     def covariance(self, index: int) -> np.ndarray:
         """Return the unbiased covariance of one class of two or more rows, `(D, D)` float64."""
         centred = self.rows(index) - self.means[index]
-        return centred.T @ centred / (self.counts[index] - 1)
+        covariance: np.ndarray = centred.T @ centred / (self.counts[index] - 1)
+        return covariance
 
     def factor(self, entry: int) -> np.ndarray:
         """Return the factor of a recipe's entry: `F.T @ F` is the class covariance over K, plus folded noise.

@@ -122,7 +122,7 @@ def thin_factor(rows: np.ndarray, mean: np.ndarray, share: float) -> np.ndarray:
     Returns:
         `(n, D)` in the dtype of `rows`.
     """
-    factor = rows - mean.astype(rows.dtype)
+    factor: np.ndarray = rows - mean.astype(rows.dtype)
     factor *= rows.dtype.type(np.sqrt(share))
     return factor
 
@@ -144,18 +144,18 @@ def full_factors(rows: np.ndarray, mean: np.ndarray, share: float, isotropic: Se
         centred = rows[start : start + _CHUNK_ROWS] - mean
         covariance += centred.T @ centred
     covariance *= share
-    return [_square_root(covariance, value).astype(rows.dtype) for value in isotropic]
+    return [_square_root(covariance, value).astype(rows.dtype, order="C") for value in isotropic]
 
 
 def _square_root(covariance: np.ndarray, isotropic: float) -> np.ndarray:
     """Return F with `F.T @ F` equal to covariance + isotropic I, up to float64 rounding."""
-    diagonal = np.diag_indices_from(covariance)
+    size = len(covariance)
     # A feature that never fires makes a covariance singular; what is added here is the size of rounding errors.
-    rounding = 10 * len(covariance) * np.finfo(np.float64).eps * covariance[diagonal].max()
+    rounding = 10 * size * np.finfo(np.float64).eps * covariance.diagonal().max() + np.finfo(np.float64).tiny
     shifted = covariance.copy()
-    shifted[diagonal] += isotropic + rounding + np.finfo(np.float64).tiny
+    shifted.reshape(-1)[:: size + 1] += isotropic + rounding
     try:
-        return np.ascontiguousarray(np.linalg.cholesky(shifted).T)
+        return np.linalg.cholesky(shifted).T
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
         root: np.ndarray = np.sqrt(np.maximum(values, 0) + isotropic)[:, None] * vectors.T

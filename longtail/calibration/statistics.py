@@ -83,7 +83,8 @@ class ClassStatistics:
         if self.counts[index] < 2:
             return np.full((self.means.shape[1],) * 2, np.nan)
         factor = self.factors[index]
-        return factor.T @ factor / (self.counts[index] - 1)
+        covariance: np.ndarray = factor.T @ factor / (self.counts[index] - 1)
+        return covariance
 
 
 def group_rows(codes: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,5 +114,4 @@ def compress_factor(factor: np.ndarray) -> np.ndarray:
     """
     if len(factor) <= factor.shape[1]:
         return factor
-    compressed: np.ndarray = np.linalg.qr(factor, mode="r")
-    return compressed
+    return np.asarray(np.linalg.qr(factor, mode="r"))

@@ -30,11 +30,8 @@ def tukey_transform(X: np.ndarray, power: float) -> np.ndarray:
     if power == 1:
         return X
     reject_negative(X, power)
-    if power == 0:
-        return np.log(X + X.dtype.type(LOG_OFFSET))
-    if power == 0.5:
-        return np.sqrt(X)
-    return np.power(X, X.dtype.type(power))
+    transformed: np.ndarray = np.log(X + X.dtype.type(LOG_OFFSET)) if power == 0 else np.power(X, X.dtype.type(power))
+    return transformed
 
 
 def reject_negative(X: np.ndarray, power: float) -> None:
@@ -52,6 +49,6 @@ def reject_negative(X: np.ndarray, power: float) -> None:
     negative = np.atleast_2d(X) < 0
     row = int(negative.any(axis=1).argmax())
     raise InputError(
-        f"{int(negative.sum())} features are negative (first in row {row}) and tukey is {power:g}, which needs features "
-        ">= 0: use tukey=1, or features that end in a ReLU"
+        f"{int(negative.sum())} features are negative (first in row {row}) and tukey is {power:g}, which needs "
+        "features >= 0: use tukey=1, or features that end in a ReLU"
     )

@@ -200,8 +200,11 @@ def _check_labels(source: Source, image_size: int) -> None:
 def _choose_splits(source: Source, config: DataConfig) -> dict[str, tuple[ImageTable, Rows]]:
     labels = source.train.labels
     available = np.bincount(labels, minlength=len(source.class_names))
+    largest = config.largest_class
+    if config.validation == "unchosen" and not largest and len(available):
+        largest = max(0, int(available.min()) - config.validation_per_class)  # so that enough are left for it
     counts = class_counts(
-        config.profile, available, config.imbalance_factor, config.largest_class, class_names=source.class_names
+        config.profile, available, config.imbalance_factor, largest, class_names=source.class_names
     )
     chosen = choose(labels, counts, np.random.default_rng([config.seed, CHOICE_STREAM]))
     train, validation = choose_validation(

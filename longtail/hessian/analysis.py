@@ -18,8 +18,7 @@ from longtail.hessian.density import spectral_density
 from longtail.hessian.isolation import isolated
 from longtail.hessian.lanczos import Spectrum, lanczos
 from longtail.hessian.layers import WEIGHTS, LayerSelection, select, trainable
-from longtail.hessian.operators import Batches, HessianOperator, Objective, measure
-from longtail.hessian.outputs import Loss
+from longtail.hessian.operators import Batches, HessianOperator, Loss, Objective, measure
 from longtail.hessian.report import LayerReport, Report
 from longtail.hessian.trace import TraceEstimate
 
@@ -94,7 +93,7 @@ def analyze(
         block: _layer_report(
             sum(candidates[name].numel() for name in members),
             traces.estimates[block],
-            traces.gauss_newton.issuperset(members),
+            traces.first_order.issuperset(members),
             spectra[block],
             lanczos_steps,
         )
@@ -156,7 +155,7 @@ def _lanczos_cost(
 
 
 def _layer_report(
-    parameters: int, trace: TraceEstimate, gauss_newton: bool, runs: Sequence[Spectrum], steps: int
+    parameters: int, trace: TraceEstimate, first_order: bool, runs: Sequence[Spectrum], steps: int
 ) -> LayerReport:
     """Return a block's numbers gathered; the extreme eigenvalues are the most extreme of all runs."""
     top = max(runs, key=lambda run: float(run.values[-1]))
@@ -169,7 +168,7 @@ def _layer_report(
         top_residual=float(top.residuals[-1]),
         lowest_eigenvalue=float(lowest.values[0]),
         lowest_residual=float(lowest.residuals[0]),
-        gauss_newton=gauss_newton,
+        first_order=first_order,
         lanczos_steps=max(len(run.values) for run in runs),
         density=spectral_density(runs, steps),
     )

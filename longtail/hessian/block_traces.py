@@ -1,6 +1,6 @@
 """Traces of the Hessian's diagonal blocks: first derivatives where they suffice, products for the rest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtail.hessian.gauss_newton import gauss_newton_parameters, gauss_newton_samples
+from longtail.hessian.first_order import Affine, find_affine, first_order_samples
 from longtail.hessian.operators import BatchCurvature, HessianOperator, Objective
 from longtail.hessian.trace import TraceEstimate, combine, hutchinson
 
@@ -24,7 +24,7 @@ class BlockTraces:
     """Trace of every block, and how it was found."""
 
     estimates: dict[str, TraceEstimate]
-    gauss_newton: frozenset[str]  # parameters whose Hessian block is the Gauss-Newton block
+    first_order: frozenset[str]  # parameters served by first derivatives
     cost: float  # gradient equivalents, by operation count
 
 
@@ -37,9 +37,9 @@ def block_traces(
 ) -> BlockTraces:
     """Estimate the trace of every block.
 
-    A block's trace is the sum over its parameters, so a block may be served by both ways: those of its parameters
-    where the Hessian is the Gauss-Newton matrix share one first-order backward pass a probe with all other blocks,
-    the rest takes a product of its own. Probes are drawn afresh for every batch.
+    A block's trace is the sum over its parameters, so a block may be served by both ways: its parameters in which the
+    outputs are piecewise affine (see `longtail.hessian.first_order`) share one first-order backward pass a probe with
+    all other blocks, the rest takes a product of its own. Probes are drawn afresh for every batch.
 
     Args:
         objective: The objective.
@@ -51,12 +51,13 @@ def block_traces(
     Returns:
         The estimates; the check with few samples is not in their cost.
     """
-    equal = gauss_newton_parameters(objective, generator)
-    first = _first_order(objective, _restricted(blocks, equal), probes, generator)
+    affine = find_affine(objective, generator)
+    names = affine.names
+    first = _first_order(objective, affine, _restricted(blocks, names), probes, generator)
     if first is None:
-        equal, first = set(), [{} for _ in objective.sizes]
+        names, first = frozenset(), [{} for _ in objective.sizes]
     progress(1, 2)
-    rest = _restricted(blocks, set(objective.parameters) - equal)
+    rest = _restricted(blocks, set(objective.parameters) - names)
     second = _second_order(objective, rest, probes, generator)
     progress(2, 2)
     shares = [size / objective.samples for size in objective.sizes]
@@ -67,9 +68,9 @@ def block_traces(
         )
         for block in blocks
     }
-    cost = bool(equal) * (_FORWARD + probes * _BACKWARD)
-    cost += bool(rest) + probes * sum(block_cost(objective, names) for names in rest.values())
-    return BlockTraces(estimates, frozenset(equal), cost)
+    cost = bool(names) * (_FORWARD + probes * _BACKWARD)
+    cost += bool(rest) + probes * sum(block_cost(objective, members) for members in rest.values())
+    return BlockTraces(estimates, names, cost)
 
 
 def block_cost(objective: Objective, names: Sequence[str]) -> float:
@@ -91,20 +92,22 @@ def block_cost(objective: Objective, names: Sequence[str]) -> float:
     return 2 / 3 * (1 - first / len(order)) + 4 / 3 * len(names) / len(order)
 
 
-def _restricted(blocks: Blocks, names: set[str]) -> dict[str, list[str]]:
+def _restricted(blocks: Blocks, names: Set[str]) -> dict[str, list[str]]:
     """Return the part of each block in a set of parameters, without blocks that have none."""
     parts = {block: [name for name in members if name in names] for block, members in blocks.items()}
     return {block: members for block, members in parts.items() if members}
 
 
 def _first_order(
-    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator
+    objective: Objective, affine: Affine, blocks: Blocks, probes: int, generator: torch.Generator
 ) -> list[_Samples] | None:
-    """Return samples of each batch's Gauss-Newton traces; nothing if a loss has no factor in the outputs."""
+    """Return samples of each batch's traces from first derivatives; nothing if a loss has no factor at the cut."""
     if not blocks:
         return None
     samples = objective.over_batches(
-        lambda batch: gauss_newton_samples(batch, blocks, objective.parameters, probes, generator)
+        lambda batch: first_order_samples(
+            batch, affine.cut, blocks, objective.parameters, probes=probes, generator=generator
+        )
     )
     found = [sample for sample in samples if sample is not None]
     return found if len(found) == len(samples) else None

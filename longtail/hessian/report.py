@@ -21,7 +21,7 @@ _SCALARS = (
     "top_residual",
     "lowest_eigenvalue",
     "lowest_residual",
-    "gauss_newton",
+    "first_order",
     "lanczos_steps",
 )
 _ARRAYS = ("nodes", "weights", "grid", "curve")
@@ -50,7 +50,7 @@ class LayerReport:
     top_residual: float  # an eigenvalue lies within this distance of `top_eigenvalue`
     lowest_eigenvalue: float
     lowest_residual: float
-    gauss_newton: bool  # the Hessian's diagonal is the Gauss-Newton matrix's: the trace took first derivatives only
+    first_order: bool  # the trace took first derivatives only, see `longtail.hessian.first_order`
     lanczos_steps: int  # products of the longest run; fewer than asked if the block's rank is smaller
     density: Density
 

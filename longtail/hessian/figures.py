@@ -1,0 +1,130 @@
+"""Two pictures of a report: the spectral densities, and curvature over depth."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from longtail.hessian.report import LayerReport, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BLUE, _ORANGE = "#0072b2", "#d55e00"  # Okabe and Ito's palette: told apart by colour-blind readers
+_GREY = "#666666"
+_PANELS = 6
+_DECADES = 8  # of the log density shown below its peak
+_SHOWN_LABELS = 60  # more layer names than that cannot be read
+
+
+def density_figure(report: Report) -> "Figure":
+    """Draw the full network's spectral density, and those of up to six layers spread over depth.
+
+    Args:
+        report: The report.
+
+    Returns:
+        A figure that belongs to no window; save it with `savefig`.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(report.layers)
+    shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(_PANELS, len(names))).round().astype(int))]
+    rows = -(-len(shown) // 3)
+    figure = Figure(figsize=(10, 3.6 + 2.1 * rows), layout="constrained", facecolor="white")
+    grid = figure.add_gridspec(rows + 1, 3, height_ratios=[1.5] + [1] * rows)
+    _draw_density(figure.add_subplot(grid[0, :]), "full network", report.full, large=True)
+    for i, name in enumerate(shown):
+        _draw_density(figure.add_subplot(grid[1 + i // 3, i % 3]), name, report.layers[name], large=False)
+    figure.suptitle(f"Spectral density of the loss Hessian, {report.samples} images, mean loss {report.loss:.3g}")
+    figure.supylabel("density (share of eigenvalues per unit)", fontsize=10)
+    figure.supxlabel("eigenvalue", fontsize=10)
+    return figure
+
+
+def _draw_density(axes: "Axes", name: str, layer: LayerReport, *, large: bool) -> None:
+    """Draw one density on a log scale, with ticks at the quadrature's nodes and a mark at the top eigenvalue."""
+    density = layer.density
+    peak = float(density.curve.max())
+    floor = peak * 10.0**-_DECADES
+    axes.fill_between(density.grid, floor, np.maximum(density.curve, floor), color=_BLUE, alpha=0.25, linewidth=0)
+    axes.plot(density.grid, np.maximum(density.curve, floor), color=_BLUE, linewidth=1.4)
+    axes.axvline(layer.top_eigenvalue, color=_ORANGE, linewidth=1.2, linestyle="--")
+    axes.set(yscale="log", ylim=(floor, peak * 5), xlim=(density.grid[0], density.grid[-1]))
+    axes.set_title(f"{name}   {layer.parameters:,} parameters", fontsize=11 if large else 8.5, loc="left")
+    axes.annotate(
+        f"$\\lambda_{{max}}$ = {layer.top_eigenvalue:.3g}",
+        (layer.top_eigenvalue, 0.93),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        horizontalalignment="right",
+        verticalalignment="top",
+        color=_ORANGE,
+        fontsize=10 if large else 8,
+    )
+    axes.tick_params(labelsize=9 if large else 8)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def depth_figure(report: Report) -> "Figure":
+    """Draw each layer's trace with its standard error, and its top eigenvalue, over depth on a log scale.
+
+    Values at or below zero have no place on a log scale; they are named under the title.
+
+    Args:
+        report: The report.
+
+    Returns:
+        A figure that belongs to no window; save it with `savefig`.
+    """
+    from matplotlib.figure import Figure
+
+    layers = list(report.layers.values())
+    places = np.arange(len(layers))
+    figure = Figure(figsize=(max(6.5, 2.5 + 0.26 * len(layers)), 5.6), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    traces = np.array([layer.trace for layer in layers])
+    errors = np.array([layer.trace_stderr for layer in layers])
+    tops = np.array([layer.top_eigenvalue for layer in layers])
+    positive = traces > 0
+    lower = np.minimum(errors, 0.95 * np.abs(traces))  # an error bar to zero would leave the log scale
+    axes.errorbar(
+        places[positive],
+        traces[positive],
+        yerr=np.stack([lower[positive], errors[positive]]),
+        color=_BLUE,
+        marker="o",
+        markersize=5,
+        linewidth=1.2,
+        capsize=2.5,
+        label="trace (bars: one standard error of the probes)",
+    )
+    axes.plot(
+        places[tops > 0], tops[tops > 0], color=_ORANGE, marker="s", markersize=5, linewidth=1.2, label="top eigenvalue"
+    )
+    _label_depth(axes, report, int((~positive).sum() + (tops <= 0).sum()))
+    return figure
+
+
+def _label_depth(axes: "Axes", report: Report, missing: int) -> None:
+    """Title, axes, legend and the names of the layers."""
+    names = list(report.layers)
+    every = -(-len(names) // _SHOWN_LABELS)
+    axes.set_yscale("log")
+    axes.set_xticks(range(0, len(names), every), names[::every], rotation=90, fontsize=8 if len(names) > 12 else 9)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xlabel("layer, input to output")
+    axes.set_ylabel("curvature (loss per squared unit of weight)")
+    note = f"; {missing} values ≤ 0 not drawn" if missing else ""
+    axes.set_title(
+        f"Curvature over depth, {report.samples} images, mean loss {report.loss:.3g}{note}\n"
+        f"full network: trace {report.full.trace:.3g} ± {report.full.trace_stderr:.2g}, "
+        f"top eigenvalue {report.full.top_eigenvalue:.3g}",
+        fontsize=10.5,
+        loc="left",
+    )
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
