@@ -52,10 +52,10 @@ def read_json(path: Path) -> Any:
         InputError: If the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} does not exist: give the path of a finished artifact") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also of bytes that are not UTF-8
         raise InputError(f"{path} is not valid JSON ({error}): write the artifact again") from None
 
 
@@ -105,6 +105,8 @@ def open_artifact(path: Path, schema: str, schema_version: int) -> dict[str, Any
             f"{path} has schema version {manifest.get('schema_version')!r}, this release reads {schema_version}: "
             "write it again"
         )
+    if not isinstance(manifest.get("files"), dict):
+        raise InputError(f"{path} lists no files with their digests: write it again")
     for name, expected in manifest["files"].items():
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise InputError(f"{path} lists the file {name!r}: only names inside the artifact are allowed")
@@ -119,3 +121,8 @@ def open_artifact(path: Path, schema: str, schema_version: int) -> dict[str, Any
 def artifact_digest(path: Path) -> str:
     """Return the SHA-256 of an artifact's manifest, which stands for all of its files."""
     return sha256_file(path / MANIFEST)
+
+
+def _reject_constant(word: str) -> None:
+    """Refuse NaN and infinities, which Python reads but JSON does not have."""
+    raise ValueError(f"{word} is not a JSON number")

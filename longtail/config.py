@@ -69,7 +69,7 @@ class BackboneConfig:
     augmentation: str = _choice("crop_flip", "crop", "none")
     precision: str = _choice("auto", "float32", "bfloat16")
     checkpoint_seconds: float = _number(30.0, minimum=0.0)
-    """Write a checkpoint at the first end of an epoch after this many seconds."""
+    """Write a checkpoint at the first end of a step after this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def parse(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Conf
     for key, value in values.items():
         name = f"{where}.{key}" if where else key
         if key not in fields:
-            raise InputError(f"{name!r} is not a setting{_suggest(key, fields)}")
+            raise InputError(f"{name!r} is not a setting{_suggest(str(key), fields)}")
         resolved[key] = _coerce(hints[key], value, name)
         _check_range(resolved[key], fields[key].metadata, name)
     return cls(**resolved)
@@ -166,9 +166,12 @@ def parse(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Conf
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain JSON values, the inverse of `parse`."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()
-    }
+    return dataclasses.asdict(
+        config,
+        dict_factory=lambda items: {
+            key: list(value) if isinstance(value, tuple) else value for key, value in items
+        },
+    )
 
 
 def _suggest(key: str, known: Mapping[str, Any]) -> str:

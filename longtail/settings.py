@@ -33,7 +33,10 @@ def resolve(preset: str, overrides: Iterable[str] = (), data: str = "") -> Pipel
     if data:
         from longtail.data.sources import detect_source
 
-        values.setdefault("data", {}).update(path=data, source=detect_source(data))
+        group = values.get("data") or {}
+        if not isinstance(group, dict):
+            raise InputError(f"data is {group!r}: give a group of settings, such as data.KEY=VALUE")
+        values["data"] = {**group, "path": data, "source": detect_source(data)}
     for override in overrides:
         _set(values, override)
     return parse(PipelineConfig, values)

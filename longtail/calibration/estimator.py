@@ -6,15 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from longtail.calibration import sampling
-from longtail.calibration.inputs import (
-    as_features,
-    as_labels,
-    check_finite,
-    check_settings,
-    encode_labels,
-    like_input,
-)
+from longtail.calibration import inputs, sampling
 from longtail.calibration.neighbours import ClassIndex
 from longtail.calibration.plan import ClassFactors, Plan
 from longtail.calibration.threads import ordered_map
@@ -127,9 +119,9 @@ class TailCalib:
         Raises:
             InputError: If a parameter, a feature or a label is not valid.
         """
-        check_settings(**self.get_params())
-        features = as_features(X)
-        self.classes_, codes = encode_labels(as_labels(y, len(features)))
+        inputs.check_settings(**self.get_params())
+        features = inputs.as_features(X)
+        self.classes_, codes = inputs.encode_labels(inputs.as_labels(y, len(features)))
         n_classes = len(self.classes_)
         if self.n_neighbors > n_classes:
             raise InputError(
@@ -143,7 +135,7 @@ class TailCalib:
         reject_negative(features, self.tukey)
         self.n_features_in_ = features.shape[1]
         self.class_counts_, self.class_means_ = self._factors.counts, self._factors.means
-        members = [self._factors.members(index) for index in range(n_classes)]
+        members = list(map(self._factors.members, range(n_classes)))
         self.budget_ = sampling.share_budget(self.class_counts_, members, self._stream(0))
         self.seeds_ = self._factors.order[self.budget_[self._factors.order] > 0]
         self._index = ClassIndex(self.class_means_, features.dtype)
@@ -172,17 +164,17 @@ class TailCalib:
             InputError: If a parameter, a feature or a label is not valid.
         """
         self.fit(X, y)
-        original, labels, spans = self._factors.features, as_labels(y, len(self.budget_)), self._plan.spans
+        original, labels, spans = self._factors.features, inputs.as_labels(y, len(self.budget_)), self._plan.spans
         resampled = np.empty((len(original) + len(self.seed_rows_), self.n_features_in_), original.dtype)
         resampled[: len(original)] = tukey_transform(original, self.tukey)
         generated = resampled[len(original) :]
         deque(ordered_map(lambda task: self._draw(task, generated[spans[task]]), len(spans)), maxlen=0)
-        return like_input(resampled, X), like_input(np.concatenate((labels, self.generated_labels_)), y)
+        return inputs.like_input(resampled, X), inputs.like_input(np.concatenate((labels, self.generated_labels_)), y)
 
     def iter_generated(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield the generated rows block by block, for sets larger than memory.
 
-        The rows are the ones `fit_resample` appends, in the same order. A few blocks of at most 16 MB are alive at
+        The rows are the ones `fit_resample` appends, in the same order. A few blocks of at most 32 MB are alive at
         once, computed ahead while the caller writes; until the iterator ends, matrix products run on one thread.
 
         Yields:
@@ -190,8 +182,8 @@ class TailCalib:
         """
         self._check_fitted()
         spans, dtype = self._plan.spans, self._factors.features.dtype
-        shapes = [(span.stop - span.start, self.n_features_in_) for span in spans]
-        blocks = ordered_map(lambda task: self._draw(task, np.empty(shapes[task], dtype)), len(spans))
+        sizes = [(span.stop - span.start, self.n_features_in_) for span in spans]
+        blocks = ordered_map(lambda task: self._draw(task, np.empty(sizes[task], dtype)), len(spans))
         for span, rows in zip(spans, blocks, strict=True):
             yield rows, self.generated_labels_[span], self.seed_rows_[span]
 
@@ -207,10 +199,10 @@ class TailCalib:
         Raises:
             InputError: If a feature is not valid.
         """
-        check_settings(**self.get_params())
-        features = as_features(X)
-        check_finite(features)
-        return like_input(tukey_transform(features, self.tukey), X)
+        inputs.check_settings(**self.get_params())
+        features = inputs.as_features(X)
+        inputs.check_finite(features)
+        return inputs.like_input(tukey_transform(features, self.tukey), X)
 
     def nearest_classes(self, X: Any) -> np.ndarray:
         """Return the labels of the K classes nearest to any rows.
@@ -245,12 +237,8 @@ class TailCalib:
         seed = tukey_transform(features[0].astype(np.float64), self.tukey)
         mean = (seed + self.class_means_[nearest[0]].sum(axis=0)) / (self.n_neighbors + 1)
         entries = sampling.make_recipe(nearest, self.class_means_, self.class_counts_, 0.0).entries[0]
-        covariance = np.zeros((len(mean), len(mean)))
-        for index in entries[entries >= 0]:
-            covariance += self._factors.covariance(index) / np.count_nonzero(entries >= 0)
-        covariance += self._calibration.common
-        covariance[np.diag_indices_from(covariance)] += self._calibration.isotropic
-        return mean, covariance
+        covariance = self._factors.average_covariance(entries[entries >= 0]) + self._calibration.common
+        return mean, covariance + self._calibration.isotropic * np.eye(len(mean))
 
     def sample(self, x: Any, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw features from one row's calibrated distribution.
@@ -294,8 +282,8 @@ class TailCalib:
     def _as_fitted(self, X: Any) -> np.ndarray:
         """Return rows as checked features in the dtype that the estimator was fitted on."""
         self._check_fitted()
-        features = as_features(X)
-        check_finite(features)
+        features = inputs.as_features(X)
+        inputs.check_finite(features)
         if features.shape[1] != self.n_features_in_:
             raise InputError(f"X has {features.shape[1]} features and fit saw {self.n_features_in_}: give as many")
         return features.astype(self._factors.features.dtype, copy=False)

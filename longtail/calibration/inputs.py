@@ -8,6 +8,9 @@ import numpy as np
 
 from longtail.errors import InputError
 
+_CHUNK_ROWS = 4096
+"""Rows that are checked at once: a mask of a whole memory-mapped array may not fit."""
+
 
 def check_settings(
     n_neighbors: object, tukey: object, alpha: object, alpha_on: object, eps: object, random_state: object
@@ -100,9 +103,9 @@ def check_finite(X: np.ndarray) -> None:
     Raises:
         InputError: If any is NaN or infinite.
     """
-    bad_rows, total, first = 4096, 0, -1
-    for start in range(0, len(X), bad_rows):
-        bad = ~np.isfinite(X[start : start + bad_rows])
+    total, first = 0, -1
+    for start in range(0, len(X), _CHUNK_ROWS):
+        bad = ~np.isfinite(X[start : start + _CHUNK_ROWS])
         total += int(bad.sum())
         if total and first < 0:
             first = start + int(bad.any(axis=1).argmax())

@@ -41,8 +41,9 @@ class ClassFactors:
         self.counts = np.diff(self._starts)
         self.means = np.empty((n_classes, features.shape[1]))
         self._kept: dict[int, np.ndarray] = {}
-        for index in range(n_classes):
-            np.add.reduce(self.rows(index), axis=0, dtype=np.float64, out=self.means[index])
+        with np.errstate(invalid="ignore", over="ignore"):
+            for index in range(n_classes):
+                np.add.reduce(self.rows(index), axis=0, dtype=np.float64, out=self.means[index])
         self.means /= self.counts[:, None]
         if not np.isfinite(self.means).all():
             check_finite(features)
@@ -58,11 +59,13 @@ class ClassFactors:
         rows: np.ndarray = self.features[slice(members[0], members[-1] + 1) if together else members]
         return rows
 
-    def covariance(self, index: int) -> np.ndarray:
-        """Return the unbiased covariance of one class of two or more rows, `(D, D)` float64."""
-        centred = self.rows(index) - self.means[index]
-        covariance: np.ndarray = centred.T @ centred / (self.counts[index] - 1)
-        return covariance
+    def average_covariance(self, classes: np.ndarray) -> np.ndarray:
+        """Return the average of the unbiased covariances of classes of two or more rows, `(D, D)` float64."""
+        average = np.zeros((self.features.shape[1],) * 2)
+        for index in classes:
+            centred = self.rows(index) - self.means[index]
+            average += centred.T @ centred / ((self.counts[index] - 1) * len(classes))
+        return average
 
     def factor(self, entry: int) -> np.ndarray:
         """Return the factor of a recipe's entry: `F.T @ F` is the class covariance over K, plus folded noise.

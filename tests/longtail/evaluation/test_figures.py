@@ -6,7 +6,7 @@ import pytest
 from longtail.errors import InputError
 from longtail.evaluation.figures import confusion_figure, groups_figure, per_class_figure
 from longtail.evaluation.metrics import evaluate
-from longtail.evaluation.report import png
+from longtail.pages import png
 
 
 def draw(size, methods=3, skip=None):

@@ -1,0 +1,53 @@
+# `make` alone lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint format docs compile bench bench-scale clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+install: $(INSTALLED)  ## Install everything into .venv
+
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## Run the whole pipeline on scanned digits
+	$(BIN)/longtail run --preset digits
+
+test: $(INSTALLED)  ## Run the tests
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)  ## Run the tests, the slow ones too
+	$(BIN)/python -m pytest -m ''
+
+lint: $(INSTALLED)  ## Check style, types, and that generated pages are up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m components.readme --check
+
+format: $(INSTALLED)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## Write the components' pages from their code
+	$(BIN)/python -m components.readme
+
+compile: $(INSTALLED)  ## Write the pipeline for Kubeflow to longtail.yaml
+	$(BIN)/longtail compile --preset digits --out longtail.yaml
+
+bench: $(INSTALLED)  ## Time sampling and training beside their peers and limits
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/training.py
+
+bench-scale: $(INSTALLED)  ## Balance ImageNet-LT's 115,846 x 2,048 features on disk (11 GB)
+	$(BIN)/python benchmarks/calibration_scale.py
+
+clean:  ## Remove what local runs left: artifacts, cache, runs in MLflow
+	rm -rf .longtail
