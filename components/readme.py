@@ -45,9 +45,14 @@ def read_metadata(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((FOLDER / name / "metadata.yaml").read_text(encoding="utf-8")))
 
 
+def load(name: str) -> Any:
+    """Return a component."""
+    return getattr(importlib.import_module(f"components.{name}.component"), name)
+
+
 def readme(name: str) -> str:
     """Return the text of a component's README.md."""
-    function = getattr(importlib.import_module(f"components.{name}.component"), name).python_func
+    function = load(name).python_func
     metadata, described = read_metadata(name), _described_arguments(function)
     artifacts = {**metadata["inputs"], **metadata["outputs"]}
     parameters = [key for key in inspect.signature(function).parameters if key not in artifacts]

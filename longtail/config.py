@@ -168,9 +168,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain JSON values, the inverse of `parse`."""
     return dataclasses.asdict(
         config,
-        dict_factory=lambda items: {
-            key: list(value) if isinstance(value, tuple) else value for key, value in items
-        },
+        dict_factory=lambda items: {key: list(value) if isinstance(value, tuple) else value for key, value in items},
     )
 
 

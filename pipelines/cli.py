@@ -95,7 +95,8 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"\nAccuracy on the test set, %, by training images of a class\n\n{result.table}\n")
     print(f"{steps} steps, {len(result.cached)} from the cache, {time.monotonic() - started:.1f} s")
     print(f"results     {result.results}")
-    print(f"pages       {result.evaluation_page}\n            {result.curvature_page}")
+    for page in result.pages:
+        print(f"page        {page}")
     print(f"step log    {result.log}")
     print(f"MLflow run  {result.run_id}: longtail ui")
     return 0

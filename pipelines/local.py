@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import uuid
 import warnings
 from collections.abc import Generator
@@ -55,8 +56,7 @@ class Result:
     Attributes:
         table: The classifiers side by side.
         results: Folder of the `results` artifact.
-        evaluation_page: HTML page.
-        curvature_page: HTML page.
+        pages: HTML pages of the evaluation and of the curvature.
         log: File with everything the steps printed.
         run_id: The MLflow run.
         executed: Labels of the steps that were computed.
@@ -65,8 +65,7 @@ class Result:
 
     table: str
     results: Path
-    evaluation_page: Path
-    curvature_page: Path
+    pages: tuple[Path, ...]
     log: Path
     run_id: str
     executed: tuple[str, ...]
@@ -98,6 +97,8 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
         "KFP_RUN_ID": run_id,
         "LONGTAIL_HOME": str(home()),
         "MLFLOW_TRACKING_URI": tracking_uri(),
+        # Threads that spin while they wait take the processor from the ones they wait for, if others use it too.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         events.EVENTS: str(event_file),
         events.SUPERVISOR: str(os.getpid()),
     }
@@ -130,7 +131,7 @@ def _execute(specification: str, values: dict[str, Any], log: Path, use_cache: b
 
     local.init(
         local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(home() / "artifacts"),
+        pipeline_root=str(home() / "steps"),
         enable_caching=use_cache,
         cache_root=str(home() / "cache"),
     )
@@ -158,19 +159,12 @@ def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> R
         if (value := getattr(evaluation, group)) is not None
     })
     run.log_text(table, "table.txt")
-    pages = {name: Path(outputs[name].path) for name in ("evaluation_report", "curvature_report")}
-    for name, page in pages.items():
-        run.log_text(page.read_text(encoding="utf-8"), f"{name}.html")
-    return Result(
-        table,
-        results,
-        pages["evaluation_report"],
-        pages["curvature_report"],
-        log,
-        run.run_id,
-        tuple(executed),
-        tuple(cached),
-    )
+    pages = []
+    for name in ("evaluation_report", "curvature_report"):
+        pages.append(log.with_name(f"{name}.html"))
+        shutil.copyfile(outputs[name].path, pages[-1])
+        run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)
+    return Result(table, results, tuple(pages), log, run.run_id, tuple(executed), tuple(cached))
 
 
 def _failure(event_file: Path, log: Path) -> Exception:

@@ -74,7 +74,7 @@ def write_samples(
     *,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> TailCalib:
+) -> None:
     """Generate features until all classes have as many as the largest, and write them.
 
     Args:
@@ -85,9 +85,6 @@ def write_samples(
         out: Where the artifact appears.
         seed: Of the draws.
         progress: Called with rows done and rows in all.
-
-    Returns:
-        The fitted sampler.
 
     Raises:
         InputError: If features are not finite or a setting does not fit them.
@@ -115,11 +112,10 @@ def write_samples(
             done += len(block)
             if progress is not None:
                 progress(done, total)
-    return sampler
 
 
 def _create(path: Path, shape: tuple[int, int]) -> Floats:
-    """Create an array on disk; an empty one cannot be memory-mapped."""
+    """Return a new array on disk; an empty one cannot be memory-mapped."""
     if shape[0] == 0:
         np.save(path, np.empty(shape, np.float32))
         return np.empty(shape, np.float32)

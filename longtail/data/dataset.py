@@ -203,9 +203,7 @@ def _choose_splits(source: Source, config: DataConfig) -> dict[str, tuple[ImageT
     largest = config.largest_class
     if config.validation == "unchosen" and not largest and len(available):
         largest = max(0, int(available.min()) - config.validation_per_class)  # so that enough are left for it
-    counts = class_counts(
-        config.profile, available, config.imbalance_factor, largest, class_names=source.class_names
-    )
+    counts = class_counts(config.profile, available, config.imbalance_factor, largest, class_names=source.class_names)
     chosen = choose(labels, counts, np.random.default_rng([config.seed, CHOICE_STREAM]))
     train, validation = choose_validation(
         labels,

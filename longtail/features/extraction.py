@@ -1,9 +1,9 @@
 """Features of a frozen backbone, as arrays that can be memory-mapped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -54,15 +54,15 @@ class Features:
 
     def train(self, view: int = 0) -> Floats:
         """Return (N, D) float32 of the training split; view 0 is the clean one, 1 … `views` are augmented."""
-        return _load(self.path / "train" / f"view-{view}.npy")
+        return cast("Floats", _load(self.path / "train" / f"view-{view}.npy"))
 
     def split(self, name: str) -> Floats:
         """Return (N, D) float32 clean features of `train`, `validation` or `test`."""
-        return _load(self.path / name / "view-0.npy")
+        return cast("Floats", _load(self.path / name / "view-0.npy"))
 
     def labels(self, name: str) -> NDArray[np.int64]:
         """Return (N,) labels of a split."""
-        return _load(self.path / name / "labels.npy")
+        return cast("NDArray[np.int64]", _load(self.path / name / "labels.npy"))
 
 
 def extract(
@@ -115,8 +115,12 @@ def extract(
 @torch.no_grad()
 def _write_view(
     classifier: ImageClassifier, split: Split, batch_size: int, kind: str, generator: torch.Generator, path: Path
-) -> Any:
-    """Write one view batch by batch; yield the number of rows of each batch."""
+) -> Iterator[int]:
+    """Write one view batch by batch.
+
+    Yields:
+        The number of rows of each batch.
+    """
     images = Images(split, classifier.mean.device)
     size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(split), size))

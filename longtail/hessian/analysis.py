@@ -60,7 +60,7 @@ def analyze(
         density_runs: Lanczos runs from independent starts, averaged in the density, side by side on one graph.
         seed: Of all random numbers; the same seed at every checkpoint makes differences less noisy than values.
         tolerance: See `longtail.hessian.lanczos.lanczos`.
-        progress: Called with the phase (`trace` or `lanczos`), what is done and the total.
+        progress: Called with the phase (`lanczos`, then `trace`), what is done and the total.
 
     Returns:
         The report. Layers the loss does not depend on have zero curvature.
@@ -78,7 +78,6 @@ def analyze(
     with isolated(model):
         objective = measure(model, loss, batches, candidates)
         blocks = {_FULL: list(objective.parameters), **{name: [name] for name in names if name in objective.parameters}}
-        traces = block_traces(objective, blocks, probes, generator, lambda done, total: report("trace", done, total))
         spectra = _spectra(
             HessianOperator(objective, blocks),
             lanczos_steps,
@@ -87,6 +86,7 @@ def analyze(
             tolerance=tolerance,
             progress=lambda done, total: report("lanczos", done, total),
         )
+        traces = block_traces(objective, blocks, probes, generator, lambda done, total: report("trace", done, total))
     cost = traces.cost + _lanczos_cost(objective, blocks, spectra)
     _log.info("analysed %d blocks on %d samples at the cost of %.0f gradients", len(blocks), objective.samples, cost)
     found = {

@@ -19,7 +19,7 @@ from longtail.hessian.operators import BatchCurvature, BatchLoss, Objective, beh
 from longtail.hessian.outputs import curvature_roots
 from longtail.hessian.trace import factored
 
-_SAMPLES = 4  # an activation function's curvature shows on any sample; few keep the check cheap
+_SAMPLES = 8  # an activation function's curvature shows on any sample; few keep the check cheap
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4}  # relative size of a product that is rounding
 
 
@@ -61,8 +61,8 @@ def _vanishes(rest: BatchCurvature, whole: BatchCurvature, name: str, generator:
     """Return whether the loss sees a parameter only through the cut, and the cut is affine in it."""
     gradient = whole.gradient(name)
     tolerance = _TOLERANCE[gradient.dtype]
-    if _norm(rest.gradient(name) - gradient) > tolerance * _norm(gradient):
-        return False
+    if not gradient.any() or _norm(rest.gradient(name) - gradient) > tolerance * _norm(gradient):
+        return False  # without a gradient on these samples a vanishing product would prove nothing
     vector = torch.randn(gradient.numel(), generator=generator, dtype=torch.float64).to(gradient)
     size = _norm(rest.product([name], vector))
     return size == 0 or size <= tolerance * _norm(whole.product([name], vector))
@@ -95,11 +95,11 @@ def first_order_samples(
         Samples of each block, (probes,), or nothing if S cannot be factored.
     """
     z = batch.cuts[cut]
-    roots = curvature_roots(batch.value, z, generator)
-    if roots is None:
-        return None
     names = sorted({name for members in blocks.values() for name in members})
     wanted = [parameters[name] for name in names]
+    roots = curvature_roots(batch.value, z, _live(z, wanted, generator), generator)
+    if roots is None:
+        return None
 
     def pull_back(signs: Tensor) -> dict[str, float]:
         squares = dict.fromkeys(names, 0.0)
@@ -110,3 +110,12 @@ def first_order_samples(
         return {block: sum(squares[name] for name in members) for block, members in blocks.items()}
 
     return factored(pull_back, z, probes, generator)
+
+
+def _live(z: Tensor, wanted: Sequence[nn.Parameter], generator: torch.Generator) -> Tensor:
+    """Return which entries of z depend on the parameters: not its zeros, if a random pull-back finds them cut off."""
+    dead = z.detach() == 0
+    vector = dead * torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z)
+    gradients = torch.autograd.grad(z, wanted, vector, retain_graph=True, allow_unused=True)
+    cut_off = all(gradient is None or not gradient.any() for gradient in gradients)
+    return ~dead if cut_off else torch.ones_like(dead)

@@ -11,7 +11,9 @@ Root = Callable[[Tensor], Tensor]
 _MOST_OUTPUTS = 512  # of a sample, for factors by eigenvectors: 100 samples' matrices take 210 MB in float64
 
 
-def curvature_roots(value: Tensor, z: Tensor, generator: torch.Generator) -> list[tuple[int, Root]] | None:
+def curvature_roots(
+    value: Tensor, z: Tensor, live: Tensor, generator: torch.Generator
+) -> list[tuple[int, Root]] | None:
     """Factor the second derivative S of a loss in a tensor z of its graph: S = sum of sign R R^T.
 
     With independent signs e and J the Jacobian of z, |J_l^T R e|^2 is an unbiased sample of the trace of
@@ -23,13 +25,15 @@ def curvature_roots(value: Tensor, z: Tensor, generator: torch.Generator) -> lis
     Args:
         value: The loss, a scalar, the mean over the samples.
         z: The outputs, or a tensor before them, (N, ...).
+        live: Which entries of z depend on any parameter, (N, ...) bool. S is restricted to them: what it says of the
+            others would only add noise, and where a normalised vector is zero it is not finite.
         generator: Source of the random product, on the CPU.
 
     Returns:
         Signs, each with a function from e, shaped like `z`, to R e of the same shape; nothing if the loss couples
         samples, or z has so many numbers a sample that the factors would not fit.
     """
-    multiply = _second_derivative(value, z)
+    multiply = _second_derivative(value, z, live)
     probe = torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z)
     product = multiply(probe)
     if z.dim() == 2:
@@ -40,16 +44,16 @@ def curvature_roots(value: Tensor, z: Tensor, generator: torch.Generator) -> lis
     return _eigenvector_roots(multiply, probe, product)
 
 
-def _second_derivative(value: Tensor, z: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the product with the loss's second derivative in z."""
+def _second_derivative(value: Tensor, z: Tensor, live: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the product with the loss's second derivative in the live entries of z."""
     (gradient,) = torch.autograd.grad(value, z, create_graph=True)
     nothing = torch.zeros_like(z, requires_grad=False)
 
     def multiply(vector: Tensor) -> Tensor:
         if not gradient.requires_grad:  # a loss that is linear in z
             return nothing
-        found: Tensor | None = torch.autograd.grad(gradient, z, vector, retain_graph=True, allow_unused=True)[0]
-        return nothing if found is None else found
+        found: Tensor | None = torch.autograd.grad(gradient, z, vector * live, retain_graph=True, allow_unused=True)[0]
+        return nothing if found is None else torch.where(live, found, nothing)
 
     return multiply
 

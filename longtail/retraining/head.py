@@ -88,7 +88,7 @@ def fit_head(
             optimizer.zero_grad(set_to_none=True)
             logits = head(x)
             loss = F.cross_entropy(logits, y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             loss_sum += float(loss.detach())
             correct += float((logits.argmax(1) == y).sum())

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ from longtail.errors import InputError
 
 EVENTS = "LONGTAIL_EVENTS"
 SUPERVISOR = "LONGTAIL_SUPERVISOR"
+
+_GRACE_SECONDS = 30
 
 log = logging.getLogger("longtail")
 
@@ -81,6 +84,8 @@ def _follow_supervisor() -> None:
             try:
                 os.kill(int(supervisor), 0)
             except ProcessLookupError:
+                os.kill(os.getpid(), signal.SIGTERM)  # training writes a checkpoint
+                time.sleep(_GRACE_SECONDS)
                 os._exit(1)
             time.sleep(1)
 

@@ -43,7 +43,7 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
         f"hessian/top_eigenvalue/{name}": layer.top_eigenvalue for name, layer in report.layers.items()
     })
     header = ["layer", "parameters", "trace", "standard error", "top eigenvalue"]
-    rows = [
+    rows: list[list[str | float | None]] = [
         [name, layer.parameters, layer.trace, layer.trace_stderr, layer.top_eigenvalue]
         for name, layer in [("whole network", report.full), *report.layers.items()]
     ]

@@ -19,13 +19,15 @@ log = logging.getLogger(__name__)
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
     """Write a checkpoint atomically; the one before it stays as `<name>.previous`.
 
+    Only the process that holds the checkpoint (see `exclusive`) may write it.
+
     Args:
         path: File to write.
         tensors: Weights, buffers and optimiser state by name.
         position: What else is needed to go on, as plain JSON values.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.new")  # one name, so that a kill leaves at most one behind
     save_file(
         {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
         temporary,

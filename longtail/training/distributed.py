@@ -23,6 +23,12 @@ def world_size() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def barrier() -> None:
+    """Wait until all processes have come here."""
+    if world_size() > 1:
+        distributed.barrier()
+
+
 def device() -> torch.device:
     """Return this process's GPU, or the CPU."""
     if torch.cuda.is_available():

@@ -4,7 +4,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -73,7 +73,8 @@ def train(
     trainer = Trainer(classifier, training, validation, config, seed)
     if checkpoint is None:
         return trainer.run(None, on_epoch)
-    with exclusive(checkpoint):
+    with exclusive(checkpoint) if distributed.rank() == 0 else nullcontext():
+        distributed.barrier()  # the others read the checkpoint when the first process holds it for all
         trainer.resume(checkpoint)
         return trainer.run(checkpoint, on_epoch)
 
@@ -97,7 +98,7 @@ class Trainer:
             self.classifier.parameters(),
             lr=config.learning_rate,
             momentum=config.momentum,
-            nesterov=config.nesterov,
+            nesterov=config.nesterov and config.momentum > 0,  # without momentum it is the same, and PyTorch refuses it
             weight_decay=config.weight_decay,
         )
         self.state = _State(precision=resolve(config.precision, self.device))
@@ -118,7 +119,8 @@ class Trainer:
                         self.save(checkpoint)
                         saved = time.monotonic()
                     if stop:
-                        log.warning("terminated: checkpoint written at epoch %d", self.state.epoch + 1)
+                        kept = "lost without a checkpoint" if checkpoint is None else "kept in the checkpoint"
+                        log.warning("terminated in epoch %d: what was learned is %s", self.state.epoch + 1, kept)
                         raise SystemExit(SIGTERM_EXIT)
                 self._end_epoch(on_epoch)
             if checkpoint is not None:
@@ -132,6 +134,12 @@ class Trainer:
         generator = _generator(self.seed, self.state.epoch)
         return torch.randperm(len(self.labels), generator=generator)
 
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step of this epoch."""
+        config = self.config
+        progress = (self.state.epoch * self.steps + step) / (config.epochs * self.steps)
+        return learning_rate(config.schedule, config.learning_rate, progress, config.warmup)
+
     def _step(self, order: Tensor) -> None:
         started = time.monotonic()
         state, config = self.state, self.config
@@ -140,15 +148,14 @@ class Trainer:
         generator = _generator(self.seed, state.epoch, state.step, distributed.rank())
         images = augment(self.images.batch(rows), config.augmentation, generator)
         labels = self.labels[rows.to(self.device)]
-        progress = (state.epoch * self.steps + state.step) / (config.epochs * self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config.schedule, config.learning_rate, progress, config.warmup)
+            group["lr"] = self._rate(state.step)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(state.precision, self.device):
             logits = self.model(self.classifier.preprocess(images))
             loss = F.cross_entropy(logits.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self.sums += torch.stack([loss.detach() * len(rows), (logits.argmax(1) == labels).sum()])
         state.step += 1
@@ -160,7 +167,7 @@ class Trainer:
         metrics = {
             "train/loss": float(sums[0]) / seen,
             "train/accuracy": 100 * float(sums[1]) / seen,
-            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train/learning_rate": self._rate(self.steps - 1),
             "train/images_per_second": seen / state.seconds,
             "train/seconds": state.seconds,
         }

@@ -31,7 +31,7 @@ def test_mean_and_standard_error_of_the_samples_10(case, generator):
     blocks = {name: [name] for name in sorted(affine.names)}
     (samples,) = objective.over_batches(
         lambda batch: first_order_samples(
-            batch, affine.cut, blocks, objective.parameters, probes=2000, generator=generator
+            batch, affine.cut, blocks, objective.parameters, probes=300, generator=generator
         )
     )
     for name in blocks:
@@ -49,10 +49,10 @@ def test_variance_is_that_of_the_gram_matrix_10(make_case, generator):
     objective = measure(case.model, case.loss, case.batches(23), case.parameters)
     blocks = {name: [name] for name in case.weights}
     (samples,) = objective.over_batches(
-        lambda batch: first_order_samples(batch, 0, blocks, objective.parameters, probes=6000, generator=generator)
+        lambda batch: first_order_samples(batch, 0, blocks, objective.parameters, probes=3000, generator=generator)
     )
     for name in case.weights:
         part = rows[:, case.slices()[name]].detach()
         gram = part @ part.T
         variance = 2 * float(gram.square().sum() - gram.diagonal().square().sum())
-        assert samples[name].var(ddof=1) == pytest.approx(variance, rel=0.1)
+        assert samples[name].var(ddof=1) == pytest.approx(variance, rel=0.15)

@@ -11,7 +11,9 @@ DIM = 50
 
 
 def symmetric(values: Tensor) -> Tensor:
-    basis = torch.linalg.qr(torch.randn(len(values), len(values), dtype=values.dtype, generator=torch.Generator().manual_seed(0)))[0]
+    basis = torch.linalg.qr(
+        torch.randn(len(values), len(values), dtype=values.dtype, generator=torch.Generator().manual_seed(0))
+    )[0]
     return basis @ torch.diag(values) @ basis.T
 
 

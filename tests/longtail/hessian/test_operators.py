@@ -76,7 +76,7 @@ def test_the_rest_of_a_layer_vanishes_if_the_outputs_are_affine_8(make_case, act
 def test_mean_loss_counts_samples(make_case):
     case = make_case("relu mlp, cross-entropy")
     objective = measure(case.model, case.loss, case.batches(20, 3), case.parameters)
-    assert objective.mean_loss == pytest.approx(float(case.loss(case.model(case.inputs), case.targets)), abs=1e-12)
+    assert objective.mean_loss == pytest.approx(case.loss(case.model(case.inputs), case.targets).item(), abs=1e-12)
     assert objective.samples == 23
 
 

@@ -22,7 +22,7 @@ def test_roots_give_the_second_derivative(name, generator):
     values, targets = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 2, 1, 1])
     expected = torch.func.hessian(lambda z: LOSSES[name](z, targets))(values).reshape(12, 12)
     z = values.clone().requires_grad_()
-    roots = curvature_roots(LOSSES[name](z, targets), z, generator)
+    roots = curvature_roots(LOSSES[name](z, targets), z, torch.ones_like(z, dtype=bool), generator)
     found = torch.zeros(12, 12, dtype=torch.float64)
     for sign, root in roots:
         for c in range(3):  # samples are separate: one unit vector serves all of them
@@ -34,9 +34,9 @@ def test_roots_give_the_second_derivative(name, generator):
 
 def test_samples_that_depend_on_each_other_have_no_root(generator):
     z = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    assert curvature_roots(z.sum(0).square().mean(), z, generator) is None
+    assert curvature_roots(z.sum(0).square().mean(), z, torch.ones_like(z, dtype=bool), generator) is None
 
 
 def test_too_many_outputs_have_no_root(generator):
     z = torch.randn(2, 600, dtype=torch.float64, requires_grad=True)
-    assert curvature_roots(z.square().mean(), z, generator) is None
+    assert curvature_roots(z.square().mean(), z, torch.ones_like(z, dtype=bool), generator) is None

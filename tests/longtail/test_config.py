@@ -1,0 +1,142 @@
+import dataclasses
+import json
+import typing
+
+import pytest
+
+from longtail.config import (
+    BackboneConfig,
+    CalibrationConfig,
+    DataConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    HessianConfig,
+    PipelineConfig,
+    RetrainingConfig,
+    parse,
+    to_dict,
+)
+from longtail.errors import InputError
+
+CONFIGS = [
+    DataConfig,
+    BackboneConfig,
+    FeaturesConfig,
+    CalibrationConfig,
+    RetrainingConfig,
+    HessianConfig,
+    EvaluationConfig,
+    PipelineConfig,
+]
+SETTINGS = [(cls, entry) for cls in CONFIGS[:-1] for entry in dataclasses.fields(cls)]
+
+
+def floats(value):
+    """What Kubeflow makes of a dict parameter: every number a float."""
+    if isinstance(value, dict):
+        return {key: floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [floats(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_defaults_survive_json_and_kubeflow(cls):
+    default = cls()
+    plain = to_dict(default)
+    assert json.loads(json.dumps(plain)) == plain
+    assert parse(cls, plain) == parse(cls, floats(plain)) == parse(cls, {}) == default
+
+
+@pytest.mark.parametrize(("cls", "entry"), SETTINGS)
+def test_default_has_its_declared_type_and_range(cls, entry):
+    value = getattr(cls(), entry.name)
+    hint = typing.get_type_hints(cls)[entry.name]
+    assert isinstance(value, typing.get_origin(hint) or hint)
+    assert parse(cls, {entry.name: value}) == cls()
+
+
+def test_whole_floats_become_integers():
+    config = parse(BackboneConfig, {"epochs": 2.0, "batch_size": "64", "learning_rate": 1})
+    assert (config.epochs, type(config.epochs), config.batch_size) == (2, int, 64)
+    assert type(config.learning_rate) is float
+
+
+@pytest.mark.parametrize("text", ["1e-3", " 0.001 "])
+def test_numbers_may_come_as_text(text):
+    assert parse(BackboneConfig, {"learning_rate": text}).learning_rate == 0.001
+
+
+@pytest.mark.parametrize("value", [True, "true", "True"])
+def test_truth_may_come_as_text(value):
+    assert parse(BackboneConfig, {"nesterov": value}).nesterov is True
+
+
+@pytest.mark.parametrize("value", [["crt", "baseline"], ("crt", "baseline"), "crt, baseline", "[crt,baseline]"])
+def test_lists_may_come_as_text(value):
+    assert parse(RetrainingConfig, {"methods": value}).methods == ("crt", "baseline")
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "message"),
+    [
+        (BackboneConfig, {"epochs": 2.5}, "epochs is 2.5: give a whole number"),
+        (BackboneConfig, {"epochs": "many"}, "epochs is 'many': give a number"),
+        (BackboneConfig, {"epochs": None}, "epochs is None: give a number"),
+        (BackboneConfig, {"epochs": True}, "epochs is True: give a number"),
+        (BackboneConfig, {"epochs": 0}, "epochs is 0: it must be at least 1"),
+        (BackboneConfig, {"momentum": 1.5}, "momentum is 1.5: it must be at most 1"),
+        (BackboneConfig, {"scale": -1}, "scale is -1.0: it must be at least 0"),
+        (BackboneConfig, {"learning_rate": float("nan")}, "learning_rate is nan: give a finite number"),
+        (BackboneConfig, {"learning_rate": "-inf"}, "learning_rate is '-inf': give a finite number"),
+        (BackboneConfig, {"nesterov": 1}, "nesterov is 1: give true or false"),
+        (BackboneConfig, {"nesterov": "yes"}, "nesterov is 'yes': give true or false"),
+        (BackboneConfig, {"network": "vgg"}, "network is 'vgg': choose from small_cnn, lenet, resnet32, resnet32_128"),
+        (BackboneConfig, {"network": 3}, "network is 3: give text"),
+        (RetrainingConfig, {"methods": 3}, "methods is 3: give a list"),
+        (RetrainingConfig, {"methods": [3]}, "methods is 3: give text"),
+        (BackboneConfig, {"epoch": 3}, "'epoch' is not a setting: did you mean 'epochs'?"),
+        (FeaturesConfig, {"zzz": 3}, "'zzz' is not a setting: choose from batch_size, views"),
+        (FeaturesConfig, {1: 3}, "1 is not a setting: choose from batch_size, views"),
+        (PipelineConfig, {"backbon": {}}, "'backbon' is not a setting: did you mean 'backbone'?"),
+        (PipelineConfig, {"backbone": {"epoch": 3}}, "'backbone.epoch' is not a setting: did you mean 'epochs'?"),
+        (PipelineConfig, {"backbone": {"epochs": -1}}, "backbone.epochs is -1: it must be at least 1"),
+        (PipelineConfig, {"backbone": 3}, "backbone is 3: give a group of settings, such as backbone.KEY=VALUE"),
+        (PipelineConfig, {"seed": -1}, "seed is -1: it must be at least 0"),
+    ],
+)
+def test_wrong_settings_are_named_in_one_line(cls, values, message):
+    with pytest.raises(InputError) as error:
+        parse(cls, values)
+    assert str(error.value) == message
+
+
+def test_group_name_stands_before_the_setting():
+    with pytest.raises(InputError, match=r"^calibration.tukey is -1.0: "):
+        parse(CalibrationConfig, {"tukey": -1}, "calibration")
+
+
+@pytest.mark.parametrize(("cls", "entry"), SETTINGS)
+def test_no_number_goes_below_its_minimum(cls, entry):
+    minimum = entry.metadata.get("minimum")
+    if minimum is None:
+        return
+    with pytest.raises(InputError, match=rf"^{entry.name} is .*: it must be at least {minimum:g}$"):
+        parse(cls, {entry.name: minimum - 1})
+
+
+def test_every_number_has_a_minimum_and_every_choice_its_default():
+    for cls, entry in SETTINGS:
+        if typing.get_type_hints(cls)[entry.name] in (int, float):
+            assert "minimum" in entry.metadata, entry.name
+        choices = entry.metadata.get("choices")
+        assert choices is None or getattr(cls(), entry.name) == choices[0]
+
+
+def test_a_union_of_types_is_a_programming_error():
+    @dataclasses.dataclass(frozen=True)
+    class Odd:
+        x: int | None = None
+
+    with pytest.raises(TypeError, match="one type"):
+        parse(Odd, {"x": 1})

@@ -1,0 +1,67 @@
+import socket
+
+import pytest
+import torch
+
+from longtail.networks import build, load
+from longtail.training import distributed
+
+def test_one_process_needs_no_group(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    distributed.start()
+    module, values = torch.nn.Linear(2, 2), torch.tensor([1.0, 2.0])
+    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+    assert distributed.wrap(module) is module
+    assert distributed.total(values) is values
+    assert distributed.any_process(True)
+    assert not distributed.any_process(False)
+    distributed.barrier()
+
+
+def test_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert distributed.device() == torch.device("cpu")
+
+
+def test_device_is_the_gpu_of_the_local_rank(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert distributed.device() == torch.device("cuda", 3)
+
+
+def test_two_processes_compute_the_gradients_of_one(run, start, rest, make_spec, dataset, tmp_path):
+    """LeNet has no batch normalisation and nothing is augmented: the two shares must add up to the whole batch.
+
+    The processes get the environment that torchrun gives.
+    """
+    rate, settings = 0.1, {
+        "network": "lenet",
+        "head": "linear",
+        "epochs": 2,
+        "batch_size": 190,
+        "learning_rate": 0.1,
+        "schedule": "constant",
+        "momentum": 0.0,
+        "augmentation": "none",
+        "precision": "float32",
+        "checkpoint_seconds": 0.0,
+    }
+    alone, history = run(validation=dataset.split("validation"), **settings)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    started = [start(settings, tmp_path, address | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    assert [rest(epochs) for _, epochs in started] == [[1, 2], []]  # only the first process reports
+    for process, _ in started:
+        process.join(60)
+    assert [process.exitcode for process, _ in started] == [0, 0]
+    together, manifest = load(tmp_path / "network")
+    untrained = build(make_spec(network="lenet", head="linear"), seed=1).state_dict()
+    for (name, one), two in zip(alone.state_dict().items(), together.state_dict().values(), strict=True):
+        if "." in name:
+            assert not torch.equal(one, untrained[name])
+        assert ((one - two) / rate).abs().max() < 1e-5, name
+    for ours, theirs in zip(history, manifest["history"], strict=True):
+        assert theirs["train/loss"] == pytest.approx(ours["train/loss"], abs=1e-5)
+        assert theirs["train/accuracy"] == pytest.approx(ours["train/accuracy"], abs=1e-5)
+        assert theirs["validation/accuracy"] == ours["validation/accuracy"]

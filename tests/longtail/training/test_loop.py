@@ -1,0 +1,193 @@
+import copy
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from longtail.networks import build, load
+from longtail.training import predict
+from longtail.training.checkpoint import load_checkpoint
+
+class Stop(Exception):
+    """Stands for anything that ends training from within."""
+
+
+def stop_at(last):
+    def on_epoch(epoch, _):
+        if epoch == last:
+            raise Stop
+
+    return on_epoch
+
+
+def test_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone(run, same_weights):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one, history = run()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again, _ = run()
+    other, _ = run(seed=2)
+    assert same_weights(one, again)
+    assert not same_weights(one, other)
+    assert not one.training
+    assert len(history) == 3
+    assert history[-1]["train/loss"] < history[0]["train/loss"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_network_learns_in_each_precision(run, dataset, precision):
+    classifier, history = run(epochs=8, precision=precision, augmentation="crop")
+    assert history[-1]["train/accuracy"] > 75  # the largest class alone is 30
+    test = dataset.split("test")
+    assert 100 * np.mean(predict(classifier, test, 100).argmax(1) == test.labels) > 45
+    assert next(classifier.parameters()).dtype == torch.float32
+
+
+def test_one_step_is_sgd_with_momentum_and_weight_decay(run, dataset, make_spec):
+    settings = {"network": "lenet", "head": "linear", "batch_size": 10_000, "augmentation": "none"}
+    rate, decay, momentum = 0.1, 0.01, 0.5
+    trained, history = run(
+        epochs=2, schedule="constant", learning_rate=rate, weight_decay=decay, momentum=momentum, **settings
+    )
+    expected, split = build(make_spec(network="lenet", head="linear"), seed=1), dataset.split("train")
+    x, y = expected.preprocess(torch.from_numpy(np.array(split.packed))), torch.from_numpy(split.labels)
+    velocity, losses = {}, []
+    for _ in range(2):
+        loss = F.cross_entropy(expected(x), y)
+        losses.append(float(loss.detach()))
+        names, parameters = zip(*expected.named_parameters(), strict=True)
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+                step = gradient + decay * parameter
+                velocity[name] = step if name not in velocity else momentum * velocity[name] + step
+                parameter -= rate * velocity[name]
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+    assert [entry["train/loss"] for entry in history] == pytest.approx(losses, rel=1e-5)
+
+
+def test_learning_rate_follows_the_schedule(run):
+    _, history = run(epochs=4, schedule="cosine", batch_size=10_000, learning_rate=0.1)  # one step an epoch
+    rates = [entry["train/learning_rate"] for entry in history]
+    assert rates == pytest.approx([0.1 * (1 + np.cos(np.pi * progress)) / 2 for progress in (0, 0.25, 0.5, 0.75)])
+
+
+def test_nesterov_without_momentum_is_plain(run, same_weights):
+    assert same_weights(run(nesterov=True, momentum=0.0)[0], run(nesterov=False, momentum=0.0)[0])
+    assert not same_weights(run(nesterov=True)[0], run(nesterov=False)[0])
+
+
+def test_best_validation_epoch_is_kept(run, dataset, same_weights):
+    """With the first epoch's own predictions as labels, the first epoch is right everywhere and none is better."""
+    first, _ = run(epochs=1, schedule="constant")
+    validation = copy.copy(dataset.split("validation"))
+    validation.labels = predict(first, validation, 64).argmax(1)
+    classifier, history = run(epochs=4, schedule="constant", validation=validation)
+    accuracies = [entry["validation/accuracy"] for entry in history]
+    assert accuracies[0] == 100 > accuracies[-1]
+    assert same_weights(classifier, first)
+
+
+def test_validation_changes_nothing_but_the_choice(run, dataset):
+    _, with_it = run(validation=dataset.split("validation"))
+    _, without = run()
+    assert [entry["train/loss"] for entry in with_it] == [entry["train/loss"] for entry in without]
+    assert all("validation/accuracy" not in entry for entry in without)
+
+
+def test_loss_that_is_not_finite_ends_training_in_one_line(run):
+    with pytest.raises(RuntimeError, match=r"^the loss is \S+ in epoch 1: lower backbone.learning_rate$"):
+        run(head="linear", schedule="constant", learning_rate=1e20)
+
+
+def test_predict_sees_clean_images_whatever_the_batch(run, dataset):
+    classifier, _ = run(epochs=1)
+    classifier.train()
+    split = dataset.split("test")
+    logits = predict(classifier, split, 64)
+    assert logits.shape == (500, 10)
+    assert logits.dtype == np.float32
+    assert not classifier.training
+    with torch.no_grad():
+        whole = classifier(classifier.preprocess(torch.from_numpy(np.array(split.packed)))).numpy()
+    np.testing.assert_allclose(logits, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0])
+def test_run_that_stopped_ends_as_if_it_had_not(run, dataset, same_weights, tmp_path, checkpoint_seconds):
+    """Without a checkpoint in time the run starts anew; with one it goes on: the result is the same."""
+    settings = {"validation": dataset.split("validation"), "checkpoint_seconds": checkpoint_seconds, "epochs": 4}
+    undisturbed, history = run(**settings)
+    checkpoint = tmp_path / "run.safetensors"
+    for epoch in (1, 3):
+        with pytest.raises(Stop):
+            run(checkpoint=checkpoint, on_epoch=stop_at(epoch), **settings)
+        assert checkpoint.exists() == (checkpoint_seconds == 0)
+    resumed, its_history = run(checkpoint=checkpoint, **settings)
+    assert same_weights(resumed, undisturbed)
+    for one, other in zip(its_history, history, strict=True):
+        for name in ("train/loss", "train/accuracy", "validation/accuracy", "train/learning_rate"):
+            assert one[name] == other[name]
+
+
+def test_finished_run_is_not_trained_again(run, dataset, same_weights, tmp_path):
+    settings = {"validation": dataset.split("validation"), "checkpoint": tmp_path / "run.safetensors"}
+    finished, history = run(**settings)
+    again, its_history = run(on_epoch=stop_at(1), **settings)
+    assert same_weights(again, finished)
+    assert its_history == history
+
+
+def test_unreadable_checkpoints_start_the_run_anew(run, same_weights, tmp_path):
+    checkpoint = tmp_path / "run.safetensors"
+    for name in ("run.safetensors", "run.safetensors.previous"):
+        (tmp_path / name).write_bytes(b"half")
+    assert same_weights(run(checkpoint=checkpoint)[0], run()[0])
+
+
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_sigterm_writes_a_checkpoint_and_exits(run, same_weights, tmp_path, caplog, with_checkpoint):
+    checkpoint = tmp_path / "run.safetensors" if with_checkpoint else None
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        run(checkpoint=checkpoint, on_epoch=lambda epoch, _: os.kill(os.getpid(), signal.SIGTERM))
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    if not with_checkpoint:
+        assert "lost without a checkpoint" in caplog.text
+        return
+    position = load_checkpoint(checkpoint)[1]
+    assert (position["epoch"], position["step"]) == (1, 1)  # at the end of the step in which it came
+    assert same_weights(run(checkpoint=checkpoint)[0], run()[0])
+
+
+def test_run_that_is_killed_at_random_moments_ends_as_if_it_had_not(run, start, rest, dataset, same_weights, tmp_path):
+    settings = {"epochs": 30, "batch_size": 64, "learning_rate": 0.1, "precision": "float32", "checkpoint_seconds": 0.0}
+    undisturbed, history = run(validation=dataset.split("validation"), **settings)
+    moments = random.Random(0)
+    for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process, epochs = start(settings, tmp_path)
+        for _ in range(moments.randint(1, 3)):
+            assert epochs.poll(60)
+            epochs.recv()
+        process.join(moments.uniform(0, 0.05))
+        os.kill(process.pid, number)
+        rest(epochs)
+        process.join(60)
+        assert process.exitcode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+        assert not (tmp_path / "network").exists()
+    process, epochs = start(settings, tmp_path)
+    went_on = rest(epochs)
+    process.join(60)
+    assert process.exitcode == 0
+    assert 0 < len(went_on) < 30
+    assert went_on[-1] == 30
+    resumed, manifest = load(tmp_path / "network")
+    assert same_weights(resumed, undisturbed)
+    assert [entry["train/loss"] for entry in manifest["history"]] == [entry["train/loss"] for entry in history]
