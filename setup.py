@@ -32,6 +32,7 @@ setup(
         "safetensors",
         "scikit-learn",
         "scipy",
+        "threadpoolctl",
         "torch>=2.6",
         "torchvision",
         "tqdm",

@@ -114,23 +114,26 @@ def main() -> None:
         arguments.repetitions,
         {
             "ours": lambda: ours.fit_resample(X, y),
-            "limit with our own normals": make_limit(ours, fill_normals),
-            "limit with NumPy's normals": make_limit(ours, numpy_normals),
+            "limit, our normals": make_limit(ours, fill_normals),
+            "limit, NumPy's normals": make_limit(ours, numpy_normals),
         },
     )
-    targets = {"limit with NumPy's normals": 1 / 1.5}
-    if not arguments.skip_peers:
-        for engine, target in (("numpy", 100.0), ("pytorch", 60.0)):
-            found[f"tailcalib, {engine}"] = timed(functools.partial(peer, engine, X, y))
-            targets[f"tailcalib, {engine}"] = target
     print(
         f"{len(X):,} x {X.shape[1]} features to {len(balanced):,}, K = {NEIGHBORS}, median of {arguments.repetitions}"
     )
     print(f"{'':28}{'seconds':>10}{'CPU s':>10}{'/ ours':>10}{'CPU / ours':>12}{'target':>10}")
-    for name, (wall, processor) in found.items():
-        ratio = f"{wall / found['ours'][0]:10.2f}{processor / found['ours'][1]:12.2f}"
-        goal = f"  >= {targets[name]:.2f}" if name in targets else ""
-        print(f"{name:28}{wall:10.4f}{processor:10.4f}{ratio}{goal}")
+
+    def show(name: str, times: tuple[float, float], target: float | None = None) -> None:
+        ratios = f"{times[0] / found['ours'][0]:10.2f}{times[1] / found['ours'][1]:12.2f}"
+        goal = f"   >= {target:.2f}" if target else ""
+        print(f"{name:28}{times[0]:10.4f}{times[1]:10.4f}{ratios}{goal}", flush=True)
+
+    show("ours", found["ours"])
+    show("limit, our normals", found["limit, our normals"])
+    show("limit, NumPy's normals", found["limit, NumPy's normals"], 1 / 1.5)
+    if not arguments.skip_peers:
+        show("tailcalib, pytorch engine", timed(functools.partial(peer, "pytorch", X, y)), 60.0)
+        show("tailcalib, numpy engine", timed(functools.partial(peer, "numpy", X, y)), 100.0)
 
 
 if __name__ == "__main__":

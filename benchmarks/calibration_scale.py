@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def make(folder: Path, fraction: float) -> None:
 
 def balance(folder: Path) -> None:
     """Balance the input into one file: the original rows, then the generated ones."""
+    from longtail.artifacts import write_array
     from longtail.calibration import TailCalib
 
     started = time.perf_counter()
@@ -59,14 +61,9 @@ def balance(folder: Path) -> None:
     sampler = TailCalib(n_neighbors=3, random_state=0).fit(X, y)
     fitted = time.perf_counter()
     shape = (len(X) + len(sampler.seed_rows_), X.shape[1])
-    # Plain writes, not a memory map of the output: mapped pages would count as this process's memory.
-    with (folder / "Z.npy").open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(X.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(X), BLOCK_ROWS):
-            file.write(memoryview(np.ascontiguousarray(X[start : start + BLOCK_ROWS])).cast("B"))
-        for rows, _, _ in sampler.iter_generated():
-            file.write(memoryview(rows).cast("B"))
+    original = (X[start : start + BLOCK_ROWS] for start in range(0, len(X), BLOCK_ROWS))
+    write_array(folder / "Z.npy", shape, X.dtype, chain(original, (rows for rows, _, _ in sampler.iter_generated())))
+    with (folder / "Z.npy").open("rb+") as file:
         os.fsync(file.fileno())
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     counts = np.bincount(np.concatenate((y, sampler.generated_labels_)))

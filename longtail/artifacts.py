@@ -10,10 +10,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from longtail.errors import InputError
 
@@ -57,6 +60,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} does not exist: give the path of a finished artifact") from None
     except ValueError as error:  # also of bytes that are not UTF-8
         raise InputError(f"{path} is not valid JSON ({error}): write the artifact again") from None
+
+
+def write_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[NDArray[Any]]) -> None:
+    """Write an npy file of a known shape block by block, for arrays larger than memory.
+
+    These are plain writes: the pages of a memory-mapped output would count as the process's memory.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
 
 
 @contextmanager

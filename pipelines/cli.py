@@ -113,8 +113,13 @@ def _compile(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.out.parent} is not a folder: give a file in a folder that exists")
     documents = specification(config, source_digest(config.data) if arguments.data else "")
     temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
-    temporary.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
-    os.replace(temporary, arguments.out)
+    try:
+        temporary.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+        os.replace(temporary, arguments.out)
+    except OSError as error:
+        raise InputError(f"{arguments.out} cannot be written ({error.strerror}): give another file") from None
+    finally:
+        temporary.unlink(missing_ok=True)
     print(f"wrote {arguments.out}")
     return 0
 
@@ -143,8 +148,11 @@ def _step(arguments: argparse.Namespace) -> int:
     config = resolve(arguments.preset, arguments.set, arguments.data)
     check_tracking_server(tracking_uri())
     outputs = {name: Artifact(str(arguments.out / name)) for name in step.outputs}
-    if step.page:
+    try:
         arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{arguments.out} cannot be made ({error.strerror}): give another folder") from None
+    if step.page:
         outputs["report"] = Artifact(str(arguments.out / f"{arguments.step}.html"))
     run_step(
         arguments.step,

@@ -90,7 +90,10 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
     digest = source_digest(config.data)
     run_id = uuid.uuid4().hex
     folder = home() / "runs" / run_id
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}): set LONGTAIL_HOME to another folder") from None
     log, event_file = folder / "steps.log", folder / "events.jsonl"
     event_file.touch()
     environment = {

@@ -1,13 +1,13 @@
 """Generated features as an artifact, streamed to disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from longtail.artifacts import new_artifact, open_artifact
+from longtail.artifacts import new_artifact, open_artifact, write_array
 from longtail.calibration.estimator import TailCalib
 from longtail.calibration.tukey import tukey_transform
 from longtail.config import CalibrationConfig, parse
@@ -105,21 +105,16 @@ def write_samples(
         np.save(folder / "labels.npy", sampler.generated_labels_)
         np.save(folder / "seed_rows.npy", sampler.seed_rows_)
         np.save(folder / "nearest.npy", sampler.nearest_classes_[sampler.seed_index_])
-        rows = _create(folder / "rows.npy", (total, X.shape[1]))
-        done = 0
-        for block, _, _ in sampler.iter_generated():
-            rows[done : done + len(block)] = block
-            done += len(block)
-            if progress is not None:
-                progress(done, total)
+        write_array(folder / "rows.npy", (total, X.shape[1]), np.float32, _blocks(sampler, total, progress))
 
 
-def _create(path: Path, shape: tuple[int, int]) -> Floats:
-    """Return a new array on disk; an empty one cannot be memory-mapped."""
-    if shape[0] == 0:
-        np.save(path, np.empty(shape, np.float32))
-        return np.empty(shape, np.float32)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+def _blocks(sampler: TailCalib, total: int, progress: Callable[[int, int], None] | None) -> Iterator[Floats]:
+    done = 0
+    for block, _, _ in sampler.iter_generated():
+        yield block
+        done += len(block)
+        if progress is not None:
+            progress(done, total)
 
 
 def _normalised(features: Floats) -> Floats:

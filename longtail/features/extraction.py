@@ -86,7 +86,7 @@ def extract(
         seed: Of the augmented views.
         progress: Called with images done and images in all.
     """
-    classifier.eval()
+    classifier.eval().to(memory_format=torch.channels_last)
     names = [name for name in ("train", "validation", "test") if dataset.has_split(name)]
     passes = [(name, view) for name in names for view in range(1 + (config.views if name == "train" else 0))]
     total = sum(len(dataset.split(name)) for name, _ in passes)

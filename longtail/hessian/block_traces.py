@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtail.hessian.first_order import Affine, find_affine, first_order_samples
+from longtail.hessian.first_order import affine_parameters, first_order_samples
 from longtail.hessian.operators import BatchCurvature, HessianOperator, Objective
 from longtail.hessian.trace import TraceEstimate, combine, hutchinson
 
@@ -51,9 +51,8 @@ def block_traces(
     Returns:
         The estimates; the check with few samples is not in their cost.
     """
-    affine = find_affine(objective, generator)
-    names = affine.names
-    first = _first_order(objective, affine, _restricted(blocks, names), probes, generator)
+    names = affine_parameters(objective, generator)
+    first = _first_order(objective, _restricted(blocks, names), probes, generator)
     if first is None:
         names, first = frozenset(), [{} for _ in objective.sizes]
     progress(1, 2)
@@ -99,15 +98,13 @@ def _restricted(blocks: Blocks, names: Set[str]) -> dict[str, list[str]]:
 
 
 def _first_order(
-    objective: Objective, affine: Affine, blocks: Blocks, probes: int, generator: torch.Generator
+    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator
 ) -> list[_Samples] | None:
-    """Return samples of each batch's traces from first derivatives; nothing if a loss has no factor at the cut."""
+    """Return samples of each batch's traces from first derivatives; nothing if a loss has no factor in the outputs."""
     if not blocks:
         return None
     samples = objective.over_batches(
-        lambda batch: first_order_samples(
-            batch, affine.cut, blocks, objective.parameters, probes=probes, generator=generator
-        )
+        lambda batch: first_order_samples(batch, blocks, objective.parameters, probes=probes, generator=generator)
     )
     found = [sample for sample in samples if sample is not None]
     return found if len(found) == len(samples) else None

@@ -1,8 +1,7 @@
 """The mean loss over a set of batches and its second derivatives, block by block. Only this module runs models."""
 
 import math
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +25,7 @@ class BatchLoss:
 
     share: float  # of all samples
     value: Tensor  # scalar, mean over the batch
-    cuts: tuple[Tensor, ...]  # (n, ...) the outputs, and the input of the last layer if it has one
+    outputs: Tensor  # (n, ...)
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,11 @@ class Objective:
 
     def _checked(self, number: int, batch: tuple[Tensor, Tensor]) -> BatchLoss:
         """Return one batch's loss after comparing it with that of the first pass."""
-        value, cuts = _evaluate(self.model, self.loss, number, batch)
+        value, outputs = _evaluate(self.model, self.loss, number, batch)
         expected = self.losses[number - 1] if number <= len(self.losses) else math.nan
         if not math.isclose(value.item(), expected, rel_tol=_DRIFT, abs_tol=1e-9):
             raise RuntimeError(f"batch {number} has loss {value.item():.6g}, was {expected:.6g}: {_FIXED}")
-        return BatchLoss(len(cuts[0]) / self.samples, value, cuts)
+        return BatchLoss(len(outputs) / self.samples, value, outputs)
 
     def first_samples(self, count: int) -> "Objective":
         """Return the same objective on the first few samples of the first batch."""
@@ -104,11 +103,11 @@ def measure(model: nn.Module, loss: Loss, batches: Batches, parameters: Mapping[
     losses: list[float] = []
     used: set[str] = set()
     for number, batch in enumerate(batches, 1):
-        value, cuts = _evaluate(model, loss, number, batch)
+        value, outputs = _evaluate(model, loss, number, batch)
         if not math.isfinite(value.item()):
             raise RuntimeError(f"batch {number} has loss {value.item()}: check the weights and the inputs")
         used.update(_gradients(value, parameters, create_graph=False))
-        sizes.append(len(cuts[0]))
+        sizes.append(len(outputs))
         losses.append(value.item())
     if not sizes:
         raise InputError("batches is empty: give at least one pair of inputs and targets")
@@ -207,22 +206,13 @@ class HessianOperator:
         return totals
 
 
-def behind(batch: BatchLoss, cut: int) -> Tensor:
-    """Return a scalar whose second derivative is the Hessian less J^T S J at a cut z.
+def residual(batch: BatchLoss) -> Tensor:
+    """Return a scalar whose second derivative is the Hessian less the Gauss-Newton matrix.
 
-    It is the product of z with the loss's gradient in z, that gradient held constant. With z the outputs, J^T S J is
-    the Gauss-Newton matrix.
-
-    Args:
-        batch: The batch's loss.
-        cut: Place of z in the batch's cuts.
-
-    Returns:
-        The scalar with its graph.
+    It is the product of the outputs with the loss's gradient in them, that gradient held constant.
     """
-    z = batch.cuts[cut]
-    (gradient,) = torch.autograd.grad(batch.value, z, retain_graph=True)
-    return (z * gradient).sum()
+    (gradient,) = torch.autograd.grad(batch.value, batch.outputs, retain_graph=True)
+    return (batch.outputs * gradient).sum()
 
 
 def _gradients(scalar: Tensor, parameters: Mapping[str, nn.Parameter], *, create_graph: bool) -> dict[str, Tensor]:
@@ -233,37 +223,17 @@ def _gradients(scalar: Tensor, parameters: Mapping[str, nn.Parameter], *, create
     return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
 
 
-def _evaluate(model: nn.Module, loss: Loss, number: int, batch: object) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the mean loss of one batch and the tensors it can be cut at."""
+def _evaluate(model: nn.Module, loss: Loss, number: int, batch: object) -> tuple[Tensor, Tensor]:
+    """Return mean loss and outputs of one batch, on the model's device."""
     if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
         raise InputError(f"batch {number} is a {type(batch).__name__}: give pairs of tensors, inputs and targets")
     device = next(model.parameters()).device
     inputs, targets = (tensor.to(device) for tensor in batch)
     if not len(inputs) or len(inputs) != len(targets):
         raise InputError(f"batch {number} has {len(inputs)} inputs and {len(targets)} targets: give one target each")
-    with _last_input(model) as seen:
-        outputs = model(inputs)
+    outputs = model(inputs)
     value = loss(outputs, targets)
     if not isinstance(value, Tensor) or value.dim():
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"the loss is {shape}, not a scalar tensor: return the mean over the batch")
-    return value, (outputs, *(tensor for tensor in seen if len(tensor) == len(inputs)))
-
-
-@contextmanager
-def _last_input(model: nn.Module) -> Generator[list[Tensor]]:
-    """Yield a list that receives the input of the last layer with parameters, if that has a gradient."""
-    seen: list[Tensor] = []
-
-    def record(_: nn.Module, arguments: tuple[object, ...]) -> None:
-        seen[:] = [entry for entry in arguments[:1] if isinstance(entry, Tensor) and entry.requires_grad]
-
-    leaves = [
-        module for module in model.modules() if not list(module.children()) and list(module.parameters(recurse=False))
-    ]
-    handles = [leaf.register_forward_pre_hook(record) for leaf in leaves]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+    return value, outputs

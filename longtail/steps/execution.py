@@ -58,7 +58,7 @@ class Context:
 
     def progress(self, unit: str) -> Progress:
         """Return a function that shows progress, called with (done, total)."""
-        return progress("progress", unit)
+        return progress("done", unit)
 
     def phases(self, unit: str) -> Callable[[str, int, int], None]:
         """Return a function that shows progress in phases, called with (phase, done, total)."""

@@ -51,6 +51,8 @@ _CLIENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Its news about creating a database is none to the user.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     # Standard output belongs to the command's own result.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Nothing about a user's runs leaves for a third party unless they say so.

@@ -95,7 +95,7 @@ class Case:
         return self.hessian()[place, place]
 
     def outputs_jacobian(self) -> Tensor:
-        """(N, C, P)"""
+        """(N, C, P)."""
         flat, call = flattened(self.model)
         return torch.func.jacrev(lambda theta: call(theta, self.inputs))(flat)
 

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from longtail.errors import InputError
-from longtail.hessian.operators import BatchCurvature, HessianOperator, behind, measure
+from longtail.hessian.operators import BatchCurvature, HessianOperator, measure, residual
 
 
 def operator(case, *sizes):
@@ -44,7 +44,7 @@ def test_splitting_the_data_changes_nothing_12(case, sizes):
 
 
 def test_hessian_is_gauss_newton_plus_the_rest_8(case):
-    """The product behind the outputs is the dense Hessian less J^T S J, the latter positive semidefinite."""
+    """The residual product is the dense Hessian less J^T S J, the latter positive semidefinite."""
     jacobian = case.outputs_jacobian().flatten(0, 1)  # (NC, P)
     outputs = case.model(case.inputs).detach()
     curvature = torch.func.hessian(lambda z: case.loss(z, case.targets))(outputs).reshape(len(jacobian), -1)
@@ -53,7 +53,7 @@ def test_hessian_is_gauss_newton_plus_the_rest_8(case):
     vector = vectors(case)["full"]
     objective = measure(case.model, case.loss, case.batches(23), case.parameters)
     (rest,) = objective.over_batches(
-        lambda batch: BatchCurvature(behind(batch, 0), case.parameters).product(list(case.parameters), vector)
+        lambda batch: BatchCurvature(residual(batch), case.parameters).product(list(case.parameters), vector)
     )
     torch.testing.assert_close(rest, (case.hessian() - gauss_newton) @ vector, atol=1e-10, rtol=0)
 
@@ -64,7 +64,7 @@ def test_the_rest_of_a_layer_vanishes_if_the_outputs_are_affine_8(make_case, act
     objective = measure(case.model, case.loss, case.batches(23), case.parameters)
 
     def sizes(batch):
-        rest = BatchCurvature(behind(batch, 0), case.parameters)
+        rest = BatchCurvature(residual(batch), case.parameters)
         return [float(rest.product([name], vectors(case)[name]).abs().max()) for name in case.weights]
 
     (found,) = objective.over_batches(sizes)

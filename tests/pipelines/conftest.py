@@ -1,0 +1,71 @@
+"""A home, a cache and an environment of the tests' own."""
+
+import logging
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(tmp_path_factory):
+    """Keep the user's own runs, servers and caches out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("MLFLOW_", "KFP_", "LONGTAIL_")):
+                patch.delenv(name)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logger():
+    """Put the library's logger back, which a step points to its own output."""
+    log = logging.getLogger("longtail")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def dead_server(monkeypatch) -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    """Three classes of JPEG files in train/CLASS and test/CLASS, each of its own size and colour."""
+    root = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 6)):
+        for label, name in enumerate(("cat", "dog", "owl")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                height, width = random.integers(32, 41, 2)
+                pixels = random.integers(0, 120, (height, width, 3), dtype=np.uint8)
+                pixels[..., label] += 120
+                Image.fromarray(pixels).save(root / split / name / f"{i}.jpg", quality=90)
+    return root
+
+
+@pytest.fixture
+def library(tmp_path) -> Path:
+    """A copy of the library's source that may be changed."""
+    import longtail
+
+    ignore = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(Path(longtail.__file__).parent, tmp_path / "longtail", ignore=ignore))
