@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -138,6 +138,6 @@ def artifact_digest(path: Path) -> str:
     return sha256_file(path / MANIFEST)
 
 
-def _reject_constant(word: str) -> None:
+def _reject_constant(word: str) -> NoReturn:
     """Refuse NaN and infinities, which Python reads but JSON does not have."""
     raise ValueError(f"{word} is not a JSON number")

@@ -25,7 +25,6 @@ from longtail.hessian.trace import TraceEstimate
 Progress = Callable[[str, int, int], None]
 
 _FULL = ""  # no parameter has this name
-_NOTHING = Spectrum(np.zeros(1), np.ones(1), np.zeros(1))  # of a matrix of zeros
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def analyze(
         )
         traces = block_traces(objective, blocks, probes, generator, lambda done, total: report("trace", done, total))
     cost = traces.cost + _lanczos_cost(objective, blocks, spectra)
-    _log.info("analysed %d blocks on %d samples at the cost of %.0f gradients", len(blocks), objective.samples, cost)
+    _log.info("analysed %d blocks of %d samples, cost %.0f gradients", len(blocks), objective.samples, cost)
     found = {
         block: _layer_report(
             sum(candidates[name].numel() for name in members),
@@ -99,13 +98,10 @@ def analyze(
         )
         for block, members in blocks.items()
     }
-    for name in names:
-        if name not in found:  # the loss does not depend on it
-            zero = TraceEstimate(0.0, 0.0)
-            found[name] = _layer_report(candidates[name].numel(), zero, True, [_NOTHING], lanczos_steps)
+    unused = {name: _no_curvature(candidates[name].numel(), lanczos_steps) for name in names if name not in found}
     return Report(
         full=found[_FULL],
-        layers={name: found[name] for name in names},
+        layers={name: (found | unused)[name] for name in names},
         samples=objective.samples,
         loss=objective.mean_loss,
         cost=cost,
@@ -152,6 +148,12 @@ def _lanczos_cost(
     )
     steps = max(len(run.values) for runs in spectra.values() for run in runs)
     return products + (1 if len(objective.sizes) == 1 else steps)
+
+
+def _no_curvature(parameters: int, steps: int) -> LayerReport:
+    """Return the report of parameters that the loss does not depend on."""
+    nothing = Spectrum(np.zeros(1), np.ones(1), np.zeros(1))
+    return _layer_report(parameters, TraceEstimate(0.0, 0.0), True, [nothing], steps)
 
 
 def _layer_report(

@@ -43,7 +43,7 @@ def density_figure(report: Report) -> "Figure":
 
 
 def _draw_density(axes: "Axes", name: str, layer: LayerReport, *, large: bool) -> None:
-    """Draw one density on a log scale, with ticks at the quadrature's nodes and a mark at the top eigenvalue."""
+    """Draw one density on a log scale, and a dashed line at the top eigenvalue."""
     density = layer.density
     peak = float(density.curve.max())
     floor = peak * 10.0**-_DECADES
@@ -51,18 +51,8 @@ def _draw_density(axes: "Axes", name: str, layer: LayerReport, *, large: bool) -
     axes.plot(density.grid, np.maximum(density.curve, floor), color=_BLUE, linewidth=1.4)
     axes.axvline(layer.top_eigenvalue, color=_ORANGE, linewidth=1.2, linestyle="--")
     axes.set(yscale="log", ylim=(floor, peak * 5), xlim=(density.grid[0], density.grid[-1]))
-    axes.set_title(f"{name}   {layer.parameters:,} parameters", fontsize=11 if large else 8.5, loc="left")
-    axes.annotate(
-        f"$\\lambda_{{max}}$ = {layer.top_eigenvalue:.3g}",
-        (layer.top_eigenvalue, 0.93),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4, 0),
-        textcoords="offset points",
-        horizontalalignment="right",
-        verticalalignment="top",
-        color=_ORANGE,
-        fontsize=10 if large else 8,
-    )
+    title = f"{name}   {layer.parameters:,} parameters, $\\lambda_{{max}}$ {layer.top_eigenvalue:.3g}"
+    axes.set_title(title, fontsize=11 if large else 8, loc="left")
     axes.tick_params(labelsize=9 if large else 8)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -16,6 +16,7 @@ from longtail.artifacts import (
     read_json,
     sha256_file,
     sha256_json,
+    write_array,
     write_json,
 )
 from longtail.errors import InputError
@@ -169,6 +170,15 @@ def test_manifest_without_a_list_of_files(artifact, files):
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"manifest.json does not exist: give the path of a finished artifact"):
         open_artifact(tmp_path / "nowhere", SCHEMA, 1)
+
+
+@pytest.mark.parametrize("sizes", [[5], [2, 3], [1, 0, 4], []])
+def test_array_written_block_by_block_is_the_whole(tmp_path, sizes):
+    whole = np.random.default_rng(0).normal(size=(3, sum(sizes))).T  # float64 in columns: blocks must be converted
+    blocks = np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
+    write_array(tmp_path / "rows.npy", whole.shape, np.float32, iter(blocks))
+    np.save(tmp_path / "expected.npy", np.ascontiguousarray(whole, np.float32))
+    assert (tmp_path / "rows.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
 
 def test_json_round_trip_replaces_whole(tmp_path):

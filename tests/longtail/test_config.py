@@ -64,7 +64,7 @@ def test_whole_floats_become_integers():
 
 @pytest.mark.parametrize("text", ["1e-3", " 0.001 "])
 def test_numbers_may_come_as_text(text):
-    assert parse(BackboneConfig, {"learning_rate": text}).learning_rate == 0.001
+    assert parse(BackboneConfig, {"learning_rate": text}) == BackboneConfig(learning_rate=0.001)
 
 
 @pytest.mark.parametrize("value", [True, "true", "True"])

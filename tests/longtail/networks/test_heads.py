@@ -85,4 +85,4 @@ def test_cosine_heads_and_only_they_see_directions(name):
 
 
 def test_scale_is_the_one_asked_for():
-    assert build_head("cosine", 4, 3, scale=16.0).scale.item() == 16.0
+    assert build_head("cosine", 4, 3, scale=16.0).scale.item() == 16

@@ -60,4 +60,4 @@ def test_shortcuts_have_no_parameters():
 def test_convolutions_start_kaiming_normal():
     torch.manual_seed(0)
     weight = resnet32(3).layer3[1].conv1.weight
-    assert float(weight.std()) == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)

@@ -4,7 +4,9 @@ import torch
 from longtail.retraining.balance import SAMPLES_PER_CLASS, class_aware_order
 
 COUNTS = [40, 9, 7, 2, 1]
-LABELS = torch.repeat_interleave(torch.arange(5), torch.tensor(COUNTS))[torch.randperm(59, generator=torch.Generator().manual_seed(0))]
+LABELS = torch.repeat_interleave(torch.arange(5), torch.tensor(COUNTS))[
+    torch.randperm(59, generator=torch.Generator().manual_seed(0))
+]
 
 
 def order(length, labels=LABELS, seed=0):

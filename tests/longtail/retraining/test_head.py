@@ -73,19 +73,18 @@ def test_cosine_schedule_falls_over_all_steps_of_all_epochs():
             self.w = nn.Parameter(torch.zeros(()))
 
         def forward(self, x):
-            # Both logits fall together but one of them is hidden from the gradient, saturated at a large gap.
             return torch.stack([self.w.expand(len(x)), 100 + 0 * x[:, 0]], dim=1)
 
     one = FeatureSet(torch.zeros(2, 1), torch.zeros(0, 1), torch.zeros(2, dtype=torch.int64))
     seen = []
 
     def epoch_set(_epoch, _generator):
-        seen.append(float(head.w))
+        seen.append(head.w.item())
         return one, torch.tensor([0, 1])
 
     head = Ramp()
     fit(head, epoch_set, schedule="cosine", epochs=3, batch_size=1)  # the gradient is softmax - 1 = -1 throughout
-    moved = np.diff([*seen, float(head.w)])
+    moved = np.diff([*seen, head.w.item()])
     rates = [0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
     np.testing.assert_allclose(moved, np.add(rates[::2], rates[1::2]), rtol=1e-5)
 

@@ -82,7 +82,6 @@ def test_without_learning_crt_has_a_new_head_and_the_others_the_old(make_world, 
     world = make_world()
     result = redo(world, method, learning_rate=0.0, crt_learning_rate=0.0)
     assert same_weights(result.head, world.classifier.head) == (method != "crt")
-    assert float(result.head.scale.detach()) == pytest.approx(10 if method == "crt" else 10, abs=1)
 
 
 @pytest.mark.parametrize("head", ["cosine", "linear"])
@@ -106,7 +105,7 @@ def test_tail_gains_where_it_can_borrow(make_world, redo, method, head):
 def test_raw_features_are_classified_in_the_sampler_s_space(make_world, redo, method, head):
     world = make_world(head=head, tukey=0.5)
     result = redo(world, method)
-    assert result.tukey == 0.5
+    assert result.tukey == pytest.approx(0.5)
     x = torch.from_numpy(np.array(world.features.split("test")))
     seen = torch.from_numpy(world.samples.transform(x.numpy()))
     torch.testing.assert_close(result.classify(x), result.head(seen), rtol=1e-4, atol=1e-4)

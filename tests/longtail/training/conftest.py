@@ -27,9 +27,7 @@ def run(dataset, make_spec, make_config):
         config = make_config(**changes)
         classifier = build(make_spec(network=config.network, head=config.head), seed=1)
         training = dataset.split("train")
-        history = train(
-            classifier, training, validation, config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch
-        )
+        history = train(classifier, training, validation, config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
         return classifier, history
 
     return call

@@ -6,6 +6,7 @@ import torch
 from longtail.networks import build, load
 from longtail.training import distributed
 
+
 def test_one_process_needs_no_group(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     distributed.start()
@@ -34,18 +35,21 @@ def test_two_processes_compute_the_gradients_of_one(run, start, rest, make_spec,
 
     The processes get the environment that torchrun gives.
     """
-    rate, settings = 0.1, {
-        "network": "lenet",
-        "head": "linear",
-        "epochs": 2,
-        "batch_size": 190,
-        "learning_rate": 0.1,
-        "schedule": "constant",
-        "momentum": 0.0,
-        "augmentation": "none",
-        "precision": "float32",
-        "checkpoint_seconds": 0.0,
-    }
+    rate, settings = (
+        0.1,
+        {
+            "network": "lenet",
+            "head": "linear",
+            "epochs": 2,
+            "batch_size": 190,
+            "learning_rate": 0.1,
+            "schedule": "constant",
+            "momentum": 0.0,
+            "augmentation": "none",
+            "precision": "float32",
+            "checkpoint_seconds": 0.0,
+        },
+    )
     alone, history = run(validation=dataset.split("validation"), **settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ PROGRESS = [0.0, 0.1, 0.25, 0.5, 0.9, 0.999]
 
 @pytest.mark.parametrize("progress", PROGRESS)
 def test_constant(progress):
-    assert learning_rate("constant", 0.2, progress, 0.3) == 0.2
+    assert learning_rate("constant", 0.2, progress, 0.3) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("progress", PROGRESS)
