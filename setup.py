@@ -33,7 +33,7 @@ setup(
         "scikit-learn",
         "scipy",
         "threadpoolctl",
-        "torch>=2.6",
+        "torch>=2.14",
         "torchvision",
         "tqdm",
     ],

@@ -86,6 +86,8 @@ def new_artifact(path: Path, schema: str, schema_version: int, fields: dict[str,
         fields: The manifest's own fields; the block may add to this dict until it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*"):  # of an attempt that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield work

@@ -16,6 +16,7 @@ class Display:
     """Follows a file of events in a thread and prints them to standard error.
 
     On a terminal, progress stands on one line that is written over; elsewhere it is a plain line every ten seconds.
+    A failure is told by whoever gets the exception.
 
     Args:
         path: The file of events.
@@ -38,6 +39,9 @@ class Display:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if self.terminal:
+            self.stream.write("\r\033[K")
+            self.stream.flush()
 
     def _follow(self) -> None:
         with self.path.open(encoding="utf-8") as file:
@@ -56,9 +60,7 @@ class Display:
             self._line(f"{step:34} {event['seconds']:8.1f} s")
         elif kind == "warning":
             self._line(f"{step:34} warning: {event['message']}")
-        elif kind == "failed":
-            self._line(f"{step:34} failed: {event['message']}")
-        elif self.terminal:
+        elif kind == "started" and self.terminal:
             self._progress(step, "…")
 
     def _progress(self, step: str, message: str) -> None:

@@ -2,8 +2,10 @@
 
 import importlib
 import logging
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,7 +104,7 @@ def run_step(
         settings = parse(STEPS[name].config, config, STEPS[name].group)
         lineage = _check_inputs(inputs)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
-        with step_run(label, logged, {}) as run:
+        with step_run(label, logged, {}) if _is_first_process() else nullcontext(Run.silent()) as run:
             context = Context(
                 {key: _paths(value) for key, value in inputs.items()},
                 {key: Path(value.path) for key, value in outputs.items()},
@@ -121,6 +123,11 @@ def child_seed(seed: int, name: str) -> int:
     """Return the seed of a named part of the work, independent of the seeds of other names."""
     state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)
     return int(state[0]) >> 1
+
+
+def _is_first_process() -> bool:
+    """Return whether this process speaks for the step; `torchrun` gives each a rank."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _check_inputs(inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]]) -> dict[str, str]:

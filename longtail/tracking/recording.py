@@ -60,6 +60,14 @@ class Run:
         except Exception as error:
             self._fail("start a run", error)
 
+    @classmethod
+    def silent(cls) -> "Run":
+        """Return a run that records nothing: for all but the first process of a data-parallel step."""
+        run = cls.__new__(cls)
+        run._client, run._failed, run._warned_not_finite = None, True, True
+        run.run_id = run.experiment_id = ""
+        return run
+
     def attempt(self, what: str, call: Callable[[Any], Result]) -> Result | None:
         """Call the server unless it failed before.
 

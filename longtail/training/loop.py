@@ -28,6 +28,8 @@ from longtail.training.schedule import learning_rate
 log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, dict[str, float]], None]
+_ORDER, _AUGMENTATION = 0, 1
+"""Streams of random numbers that share nothing."""
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
@@ -131,7 +133,7 @@ class Trainer:
         return self.state.history
 
     def _order(self) -> Tensor:
-        generator = _generator(self.seed, self.state.epoch)
+        generator = _generator(self.seed, _ORDER, self.state.epoch)
         return torch.randperm(len(self.labels), generator=generator)
 
     def _rate(self, step: int) -> float:
@@ -145,7 +147,7 @@ class Trainer:
         state, config = self.state, self.config
         rows = order[state.step * self.batch_size : (state.step + 1) * self.batch_size]
         rows = rows[distributed.rank() :: distributed.world_size()]
-        generator = _generator(self.seed, state.epoch, state.step, distributed.rank())
+        generator = _generator(self.seed, _AUGMENTATION, state.epoch, state.step, distributed.rank())
         images = augment(self.images.batch(rows), config.augmentation, generator)
         labels = self.labels[rows.to(self.device)]
         for group in self.optimizer.param_groups:

@@ -3,8 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -93,18 +91,6 @@ def test_a_home_that_cannot_be_written(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert "set LONGTAIL_HOME to another folder" in refused("run")
-
-
-def test_the_wrong_column_names_those_that_are_there(home, tmp_path, capsys):
-    for split in ("train", "test"):
-        pq.write_table(pa.table({"picture": pa.array([b"x"]), "label": pa.array([0])}), tmp_path / f"{split}.parquet")
-    with pytest.raises(SystemExit) as ended:
-        main(["data-imbalancing", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "picture" in errors[0]
-    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_step_command_refuses_what_is_no_artifact(home, tmp_path, capsys):

@@ -61,9 +61,17 @@ def test_a_long_message_does_not_wrap_a_terminal_for_ever(tmp_path):
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
-def test_a_failure_is_a_line(tmp_path, stream):
+def test_a_failure_is_left_to_the_one_line_at_the_end(tmp_path, stream):
     event = {"step": "evaluation", "kind": "failed", "message": "no classifiers", "code": 2}
-    assert f"{'evaluation':34} failed: no classifiers\n" in _lines(tmp_path, stream(), [event])
+    assert _lines(tmp_path, stream(), [event]) == ""
+
+
+def test_a_terminals_line_is_cleared_for_what_comes_after(tmp_path):
+    path, stream = tmp_path / "events.jsonl", Terminal()
+    path.write_text("".join(json.dumps(event) + "\n" for event in EVENTS[:2]))
+    with Display(path, stream):
+        pass
+    assert stream.getvalue().endswith("epoch 1 of 2\r\033[K")
 
 
 def test_it_follows_the_file_to_its_end(tmp_path):

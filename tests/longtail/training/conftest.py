@@ -40,7 +40,8 @@ def start(dataset):
     The processes are forked from a server that has loaded PyTorch once, and nothing of the tests.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["longtail.data.dataset", "longtail.networks", "longtail.training"])
+    # A first step of SGD imports torch._dynamo, which takes as long as the rest.
+    context.set_forkserver_preload(["torch._dynamo", "longtail.data.dataset", "longtail.training"])
     program, started = str(Path(__file__).with_name("run_training.py")), []
 
     def call(settings, folder, environment=None):
