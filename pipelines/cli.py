@@ -81,6 +81,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     config = resolve(arguments.preset, arguments.set, arguments.data)
+    from longtail.tracking.run import tracking_uri
     from pipelines.local import StepError, run_locally
 
     started = time.monotonic()
@@ -98,7 +99,10 @@ def _run(arguments: argparse.Namespace) -> int:
     for page in result.pages:
         print(f"page        {page}")
     print(f"step log    {result.log}")
-    print(f"MLflow run  {result.run_id}: longtail ui")
+    for name, uri in result.models.items():
+        print(f"model       {uri}  {name}")
+    print(f"MLflow      {tracking_uri()}  run {result.run_id}")
+    print(f"to look     {sys.argv[0]} ui")
     return 0
 
 

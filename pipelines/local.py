@@ -21,13 +21,13 @@ from longtail.data.digest import source_digest
 from longtail.errors import InputError
 from longtail.evaluation import Evaluation, comparison_table
 from longtail.steps import events
+from longtail.tracking.lineage import logged_models, record_cached_step
 from longtail.tracking.run import (
     Run,
     check_tracking_server,
     close_pipeline_run,
     home,
     pipeline_run,
-    record_cached_step,
     tracking_uri,
 )
 from pipelines.code_digest import code_digest
@@ -57,6 +57,7 @@ class Result:
         table: The classifiers side by side.
         results: Folder of the `results` artifact.
         pages: HTML pages of the evaluation and of the curvature.
+        models: MLflow URI of the model of each method.
         log: File with everything the steps printed.
         run_id: The MLflow run.
         executed: Labels of the steps that were computed.
@@ -66,6 +67,7 @@ class Result:
     table: str
     results: Path
     pages: tuple[Path, ...]
+    models: dict[str, str]
     log: Path
     run_id: str
     executed: tuple[str, ...]
@@ -167,7 +169,9 @@ def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> R
         pages.append(log.with_name(f"{name}.html"))
         shutil.copyfile(outputs[name].path, pages[-1])
         run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)
-    return Result(table, results, tuple(pages), log, run.run_id, tuple(executed), tuple(cached))
+    methods = {label.partition("/")[2]: source for label, source in lineage.items() if "/" in label}
+    models = {name: uri for name in evaluations for uri in logged_models(run, [methods.get(name, "")])}
+    return Result(table, results, tuple(pages), models, log, run.run_id, tuple(executed), tuple(cached))
 
 
 def _failure(event_file: Path, log: Path) -> Exception:

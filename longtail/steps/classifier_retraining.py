@@ -23,7 +23,8 @@ def run(config: RetrainingConfig, context: Context) -> dict[str, dict[str, Any]]
     samples = Samples.open(context.inputs["samples"])
     out = context.outputs["classifier"]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as work:
+    # Named so that what a killed attempt left is removed when the next one writes its artifact.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
         result = retrain(
             context.method,
             classifier,

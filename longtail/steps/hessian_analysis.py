@@ -47,7 +47,10 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
         [name, layer.parameters, layer.trace, layer.trace_stderr, layer.top_eigenvalue]
         for name, layer in [("whole network", report.full), *report.layers.items()]
     ]
-    summary = f"Cross-entropy on {samples} training images, the same number of each class, in evaluation mode."
+    summary = (
+        f"Cross-entropy on {samples} training images, {config.images_per_class} of each class or all of a smaller one, "
+        "in evaluation mode."
+    )
     page = html_report(
         "Hessian of the trained network",
         [
@@ -63,7 +66,10 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
 def _batches(
     classifier: ImageClassifier, split: Split, config: HessianConfig
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return a fixed class-balanced subset: the same images whatever the seed, so that runs can be compared."""
+    """Return a fixed subset: the same images whatever the seed, so that runs can be compared.
+
+    It is class-balanced, but for classes with fewer images than asked, which give all of theirs.
+    """
     generator, labels = np.random.default_rng(SUBSET_SEED), np.asarray(split.labels)
     chosen = [
         generator.permutation(np.flatnonzero(labels == label))[: config.images_per_class] for label in np.unique(labels)

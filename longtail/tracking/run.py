@@ -34,7 +34,6 @@ __all__ = [
     "git_commit",
     "home",
     "pipeline_run",
-    "record_cached_step",
     "step_run",
     "tracking_uri",
 ]
@@ -42,7 +41,7 @@ __all__ = [
 _LOGGER = logging.getLogger(__name__)
 _SCHEMA_VERSION = 1
 _PIPELINE_TAG = "kfp.pipeline_run_id"
-_PARENT_TAG = "mlflow.parentRunId"
+PARENT_TAG = "mlflow.parentRunId"
 _SETTLE_SECONDS = 1.0
 """Longer than another process takes from finding no parent to having made one."""
 
@@ -113,7 +112,7 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
             return Located(client, attached, client.get_run(attached).info.experiment_id)
         experiment = _experiment_id(client)
         parent = _find_or_create_parent(client, experiment, pipeline_run_id) if pipeline_run_id else ""
-        nesting = {_PARENT_TAG: parent} if parent else {}
+        nesting = {PARENT_TAG: parent} if parent else {}
         return Located(client, client.create_run(experiment, tags=nesting, run_name=step).info.run_id, experiment)
 
     run = Run(locate)
@@ -125,39 +124,6 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
     with _ending(run):
         _describe(run, config, tags)
         yield run
-
-
-def record_cached_step(parent: Run, step: str, source_run_id: str) -> None:
-    """Record a step that was not executed because its result was in the cache.
-
-    Args:
-        parent: The pipeline's run, which gets a finished child.
-        step: The step's name.
-        source_run_id: The run that once computed the result; its metrics are copied if it can still be read.
-    """
-
-    def record(client: Any) -> None:
-        from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
-
-        tags = {
-            _PARENT_TAG: parent.run_id,
-            "longtail.step": step,
-            "longtail.cached": "true",
-            "longtail.source_run_id": source_run_id,
-        }
-        child = client.create_run(parent.experiment_id, tags=tags, run_name=step).info.run_id
-        try:
-            metrics = client.get_run(source_run_id).data.metrics if source_run_id else {}
-        except MlflowException:
-            _LOGGER.info("the run %s of the cached step %s is gone: its metrics are not copied", source_run_id, step)
-            metrics = {}
-        now = int(time.time() * 1000)
-        entries = [Metric(name, value, now, 0) for name, value in metrics.items()]
-        client.log_batch(child, metrics=entries)
-        client.set_terminated(child, "FINISHED")
-
-    parent.attempt("record a cached step", record)
 
 
 def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
@@ -178,7 +144,7 @@ def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
         return Located(client, parents[0], experiment)
 
     def kill_lost_children(client: Any) -> None:
-        running = f"tags.`{_PARENT_TAG}` = '{run.run_id}' AND attributes.status = 'RUNNING'"
+        running = f"tags.`{PARENT_TAG}` = '{run.run_id}' AND attributes.status = 'RUNNING'"
         for child in client.search_runs([run.experiment_id], running):
             client.set_terminated(child.info.run_id, "KILLED")
 
@@ -287,5 +253,5 @@ def _find_or_create_parent(client: Any, experiment_id: str, pipeline_run_id: str
 def _parents(client: Any, experiment_id: str, pipeline_run_id: str) -> list[str]:
     """Return the runs that carry the pipeline's tag and are nobody's child, oldest first."""
     runs = client.search_runs([experiment_id], f"tags.`{_PIPELINE_TAG}` = '{pipeline_run_id}'")
-    outer = [run for run in runs if _PARENT_TAG not in run.data.tags]
+    outer = [run for run in runs if PARENT_TAG not in run.data.tags]
     return [run.info.run_id for run in sorted(outer, key=lambda run: (run.info.start_time, run.info.run_id))]

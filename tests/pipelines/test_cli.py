@@ -74,12 +74,17 @@ def test_wrong_input_is_one_line_and_leaves_nothing(refused, home, tmp_path, com
 
 @pytest.mark.parametrize(
     "command",
-    [["run"], ["ui"], ["data-imbalancing", "--out", "out"], ["evaluation", "--features", "f"]],
-    ids=lambda c: c[0],
+    [
+        ["run"],
+        ["ui"],
+        ["data-imbalancing", "--out", "out"],
+        ["evaluation", "--features", "f", "--classifiers", "c", "--out", "out"],
+    ],
+    ids=lambda command: command[0],
 )
 def test_a_dead_tracking_server_is_found_out_first(refused, home, dead_server, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    line = refused(*command, *([] if command[0] in ("run", "ui") else ["--out", "out"]))
+    line = refused(*command)
     assert dead_server in line
     assert "does not answer" in line
     assert not home.exists()

@@ -8,7 +8,8 @@ import pytest
 
 from longtail.errors import InputError
 from longtail.tracking import run as tracked
-from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, record_cached_step, step_run
+from longtail.tracking.lineage import record_cached_step
+from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, step_run
 
 CONFIG = {"seed": 7, "backbone": {"network": "small_cnn", "epochs": 2}}
 
@@ -152,24 +153,6 @@ def test_two_processes_that_both_find_no_parent_end_with_one(tracking, monkeypat
     assert len(parents) == 1
     tagged = tracking.search_runs([_experiment(tracking).experiment_id], "tags.`kfp.pipeline_run_id` = 'p-race'")
     assert [run.info.run_id for run in tagged] == list(parents)
-
-
-def test_cached_step_has_the_metrics_of_its_source(tracking):
-    with step_run("train", {}, {}) as source:
-        source.log_metrics({"accuracy": 0.75})
-    with pipeline_run("p-4", {}, {}) as parent:
-        record_cached_step(parent, "train", source.run_id)
-        record_cached_step(parent, "extract", "0" * 32)
-        record_cached_step(parent, "evaluate", "")
-    query = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
-    children = {run.info.run_name: run for run in tracking.search_runs([parent.experiment_id], query)}
-    assert set(children) == {"train", "extract", "evaluate"}
-    for child in children.values():
-        assert child.info.status == "FINISHED"
-        assert child.data.tags["longtail.cached"] == "true"
-    assert children["train"].data.metrics == {"accuracy": 0.75}
-    assert children["train"].data.tags["longtail.source_run_id"] == source.run_id
-    assert children["extract"].data.metrics == {}
 
 
 def test_exit_handler_ends_the_pipeline_and_its_lost_steps(tracking, monkeypatch):

@@ -1,0 +1,54 @@
+"""What a pipeline's run says of steps and models that other runs made."""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from longtail.tracking.recording import Run
+from longtail.tracking.run import PARENT_TAG
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def record_cached_step(parent: Run, step: str, source_run_id: str) -> None:
+    """Record a step that was not executed because its result was in the cache.
+
+    Args:
+        parent: The pipeline's run, which gets a finished child.
+        step: The step's name.
+        source_run_id: The run that once computed the result; its metrics are copied if it can still be read.
+    """
+
+    def record(client: Any) -> None:
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        tags = {
+            PARENT_TAG: parent.run_id,
+            "longtail.step": step,
+            "longtail.cached": "true",
+            "longtail.source_run_id": source_run_id,
+        }
+        child = client.create_run(parent.experiment_id, tags=tags, run_name=step).info.run_id
+        try:
+            metrics = client.get_run(source_run_id).data.metrics if source_run_id else {}
+        except MlflowException:
+            _LOGGER.info("the run %s of the cached step %s is gone: its metrics are not copied", source_run_id, step)
+            metrics = {}
+        now = int(time.time() * 1000)
+        entries = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        client.log_batch(child, metrics=entries)
+        client.set_terminated(child, "FINISHED")
+
+    parent.attempt("record a cached step", record)
+
+
+def logged_models(run: Run, source_run_ids: Iterable[str]) -> list[str]:
+    """Return the URIs of the models that other runs logged, `models:/…`, in order; none if they cannot be asked."""
+
+    def search(client: Any) -> list[str]:
+        outputs = [client.get_run(source).outputs for source in source_run_ids if source]
+        return [f"models:/{model.model_id}" for output in outputs for model in output.model_outputs]
+
+    return run.attempt("find models", search) or []

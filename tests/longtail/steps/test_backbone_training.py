@@ -1,0 +1,92 @@
+import pytest
+
+from longtail.data.dataset import Dataset, build_dataset
+from longtail.config import DataConfig
+from longtail.networks import load
+from longtail.steps import backbone_training
+
+
+class Reached(Exception):
+    """Training would start now."""
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What `train` was called with, which is not carried out."""
+    given = {}
+
+    def train(classifier, training, validation, config, **parameters):
+        given.update(parameters, classifier=classifier, training=training, validation=validation, config=config)
+        raise Reached
+
+    monkeypatch.setattr(backbone_training, "train", train)
+    return given
+
+
+@pytest.fixture
+def key(call, artifacts, trained, tmp_path):
+    """Return a function that gives the name of the checkpoint that a step would use."""
+
+    def find(config=None, seed=1, dataset=None):
+        given = artifacts | ({"dataset": dataset} if dataset else {})
+        with pytest.raises(Reached):
+            call("backbone_training", tmp_path / "out", given, config, seed=seed)
+        assert trained["checkpoint"].parent == tmp_path / "home" / "checkpoints"
+        return trained["checkpoint"].name
+
+    return find
+
+
+def test_the_checkpoint_is_that_of_equal_work_alone(key, monkeypatch, tmp_path):
+    build_dataset(DataConfig(source="digits", imbalance_factor=21), tmp_path / "other")
+    first = key()
+    keys = [first, key({"momentum": 0.8}), key({"epochs": 2}), key(seed=2), key(dataset=tmp_path / "other")]
+    monkeypatch.setenv("LONGTAIL_CODE", "abc")
+    keys.append(key())
+    monkeypatch.setenv("LONGTAIL_CODE", "abd")
+    keys.append(key())
+    assert len(set(keys)) == len(keys)
+    monkeypatch.delenv("LONGTAIL_CODE")
+    assert key() == key({"epochs": 1.0}) == first
+
+
+def test_epochs_are_chosen_on_validation_images_and_never_on_test_images(key, trained, dataset, tmp_path):
+    key()
+    assert len(trained["training"]) == dataset.train_counts.sum()
+    assert len(trained["validation"]) == 100
+    build_dataset(DataConfig(source="digits"), tmp_path / "without")
+    key(dataset=tmp_path / "without")
+    assert trained["validation"] is None
+
+
+def test_the_network_is_built_for_the_images(key, trained, dataset):
+    key({"network": "lenet", "head": "linear", "scale": 16})
+    spec = trained["classifier"].spec
+    assert (spec.network, spec.head, spec.scale) == ("lenet", "linear", 16)
+    assert (spec.image_shape, spec.class_names) == (dataset.image_shape, dataset.class_names)
+
+
+def test_the_artifact_says_how_it_was_trained(chain, dataset):
+    done = chain["backbone_training"]
+    classifier, manifest = load(done.outputs["backbone"])
+    assert (manifest["augmentation"], manifest["dataset_digest"]) == ("crop", dataset.digest)
+    assert not classifier.training
+    (epoch,) = manifest["history"]
+    assert "validation/accuracy" in epoch
+    assert done.described == {"backbone": {"epochs": 1, "train_loss": epoch["train/loss"]}}
+    page = done.outputs["report"].read_text()
+    assert "small_cnn" in page and "<img" in page
+
+
+def test_further_processes_write_nothing(call, artifacts, monkeypatch, tmp_path):
+    monkeypatch.setattr(backbone_training, "train", lambda *_, **__: [])
+    monkeypatch.setattr("longtail.training.distributed.rank", lambda: 1)
+    done = call("backbone_training", tmp_path / "out", artifacts)
+    assert done.described == {}
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_data_set_that_was_opened_before_is_the_one_given(trained, key, dataset):
+    key()
+    assert Dataset.open(dataset.path).digest == dataset.digest
+    assert (trained["training"].labels == dataset.split("train").labels).all()

@@ -1,0 +1,95 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from unittest.mock import create_autospec
+
+import numpy as np
+import pytest
+
+from longtail.artifacts import artifact_digest
+from longtail.errors import InputError
+from longtail.networks import load
+from longtail.networks.classifier import RawImageModel
+from longtail.tracking.recording import Run
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import torch
+from longtail.config import RetrainingConfig
+from longtail.steps import classifier_retraining
+from longtail.steps.execution import Context
+from longtail.tracking.recording import Run
+
+torch.set_num_threads(1)
+inputs = {name: Path(path) for name, path in json.loads(sys.argv[1]).items()}
+context = Context(inputs, {"classifier": Path(sys.argv[2])}, 3, "tailcalibx", Run.silent())
+classifier_retraining.run(RetrainingConfig(epochs=100_000), context)
+"""
+
+
+def step_inputs(artifacts):
+    return {name: artifacts[name] for name in ("dataset", "backbone", "features", "samples")}
+
+
+def test_the_artifact_is_tied_to_its_method_and_features(chain, artifacts, dataset):
+    for method in ("baseline", "tailcalib"):
+        done = chain[f"classifier_retraining/{method}"]
+        _, manifest = load(done.outputs["classifier"])
+        assert manifest["method"] == method
+        assert manifest["features_digest"] == artifact_digest(artifacts["features"])
+        assert manifest["dataset_digest"] == dataset.digest
+        assert done.described == {"classifier": {"method": method, "model_uri": ""}}
+
+
+def test_the_raw_image_model_is_published(call, artifacts, dataset, tmp_path, same_weights):
+    run = create_autospec(Run, instance=True)
+    run.log_model.return_value = "models:/m-1"
+    done = call("classifier_retraining", tmp_path, artifacts, {"epochs": 2}, method="tailcalib", run=run)
+    assert done.described["classifier"]["model_uri"] == "models:/m-1"
+    model, example, names, name, described = run.log_model.call_args.args
+    assert isinstance(model, RawImageModel)
+    assert same_weights(model.classifier, load(done.outputs["classifier"])[0])
+    np.testing.assert_array_equal(example, dataset.split("test").images(slice(2)))
+    assert (names, name) == (dataset.class_names, "tailcalib")
+    assert described == {
+        "method": "tailcalib",
+        "dataset_digest": dataset.digest,
+        "subset_sha256": dataset.subset_sha256,
+    }
+    assert [call.kwargs["step"] for call in run.log_metrics.call_args_list] == [1, 2]
+
+
+def test_an_unknown_method_writes_nothing(call, artifacts, tmp_path):
+    with pytest.raises(InputError, match="'smote': choose from baseline"):
+        call("classifier_retraining", tmp_path / "out", artifacts, method="smote")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_error_in_the_middle_leaves_nothing(call, artifacts, tmp_path):
+    run = create_autospec(Run, instance=True)
+    run.log_metrics.side_effect = RuntimeError("at the end of an epoch")
+    with pytest.raises(RuntimeError, match="at the end of an epoch"):
+        call("classifier_retraining", tmp_path / "out", artifacts, method="tailcalibx", run=run)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_kill_leaves_no_half_artifact_and_the_next_attempt_tidies_up(call, artifacts, tmp_path):
+    out = tmp_path / "out"
+    given = json.dumps({name: str(path) for name, path in step_inputs(artifacts).items()})
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, given, str(out / "classifier")], env=dict(os.environ))
+    try:
+        while not list(out.glob(".classifier.*/epoch/manifest.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "classifier").exists()
+    assert list(out.iterdir())  # the fresh set
+    done = call("classifier_retraining", out, artifacts, method="tailcalibx")
+    load(done.outputs["classifier"])
+    assert [path.name for path in out.iterdir()] == ["classifier"]

@@ -1,0 +1,83 @@
+import json
+from unittest.mock import create_autospec
+
+import numpy as np
+import pytest
+import torch
+
+from longtail.artifacts import open_artifact
+from longtail.errors import InputError
+from longtail.features import Features
+from longtail.networks import load, save
+from longtail.tracking.recording import Run
+
+
+def evaluations(done):
+    open_artifact(done.outputs["results"], "longtail.results", 1)
+    return json.loads((done.outputs["results"] / "evaluations.json").read_text())
+
+
+def test_every_classifier_is_scored_on_the_whole_test_set(call, artifacts, tmp_path):
+    done, features = call("evaluation", tmp_path, artifacts), Features.open(artifacts["features"])
+    found = evaluations(done)
+    assert list(found) == ["baseline", "tailcalib"]
+    for path, scores in zip(artifacts["classifiers"], found.values(), strict=True):
+        with torch.no_grad():
+            logits = load(path)[0].classify(torch.from_numpy(np.array(features.split("test"))))
+        right = logits.argmax(1).numpy() == features.labels("test")
+        assert scores["top1"] == pytest.approx(100 * right.mean())
+
+
+def test_the_run_the_table_and_the_page_say_the_same(call, artifacts, tmp_path):
+    run = create_autospec(Run, instance=True)
+    done = call("evaluation", tmp_path, artifacts, run=run)
+    metrics = done.described["metrics"]
+    assert metrics == {
+        f"test/{method}_{group}": scores[group]
+        for method, scores in evaluations(done).items()
+        for group in ("top1", "many", "medium", "few")
+    }
+    run.log_metrics.assert_called_once_with(metrics)
+    table = (done.outputs["results"] / "table.txt").read_text()
+    page = done.outputs["report"].read_text()
+    assert f"{metrics['test/tailcalib_few']:.2f}" in table
+    assert page.count("<img") == 3 and "Confusion matrix of tailcalib" in page
+    texts = {call.args[1]: call.args[0] for call in run.log_text.call_args_list}
+    assert texts == {"table.txt": table.removesuffix("\n"), "report.html": page}
+    figures = {call.args[1] for call in run.log_figure.call_args_list}
+    assert figures == {"groups.png", "per_class.png", "confusion_tailcalib.png"}
+
+
+def test_classifiers_of_other_features_are_refused(call, artifacts, tmp_path):
+    classifier, manifest = load(artifacts["classifiers"][1])
+    other = tmp_path / "other"
+    save(classifier, other, {"method": manifest["method"], "features_digest": "0" * 64})
+    artifacts["classifiers"] = [artifacts["classifiers"][0], other]
+    with pytest.raises(InputError, match="other was retrained on other features: give classifiers of the same run"):
+        call("evaluation", tmp_path / "out", artifacts)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_backbone_is_no_classifier_of_these_features(call, artifacts, tmp_path):
+    artifacts["classifiers"] = [artifacts["backbone"]]
+    with pytest.raises(InputError, match="retrained on other features"):
+        call("evaluation", tmp_path / "out", artifacts)
+
+
+def test_one_method_twice_is_refused(call, artifacts, tmp_path):
+    artifacts["classifiers"] = [artifacts["classifiers"][0]] * 2
+    with pytest.raises(InputError, match="'baseline' twice"):
+        call("evaluation", tmp_path / "out", artifacts)
+
+
+def test_a_group_without_classes_has_no_metric(call, artifacts, tmp_path):
+    done = call("evaluation", tmp_path, artifacts, {"many_above": 100_000, "few_below": 0})
+    assert set(done.described["metrics"]) == {
+        f"test/{method}_{group}" for method in ("baseline", "tailcalib") for group in ("top1", "medium")
+    }
+    assert evaluations(done)["baseline"]["many"] is None
+
+
+def test_one_classifier_is_enough(call, artifacts, tmp_path):
+    artifacts["classifiers"] = artifacts["classifiers"][:1]
+    assert list(evaluations(call("evaluation", tmp_path, artifacts))) == ["baseline"]
