@@ -51,7 +51,8 @@ def _draw_density(axes: "Axes", name: str, layer: LayerReport, *, large: bool) -
     axes.plot(density.grid, np.maximum(density.curve, floor), color=_BLUE, linewidth=1.4)
     axes.axvline(layer.top_eigenvalue, color=_ORANGE, linewidth=1.2, linestyle="--")
     axes.set(yscale="log", ylim=(floor, peak * 5), xlim=(density.grid[0], density.grid[-1]))
-    title = f"{name}   {layer.parameters:,} parameters, $\\lambda_{{max}}$ {layer.top_eigenvalue:.3g}"
+    below = "   " if large else "\n"  # small panels stand side by side
+    title = f"{name}{below}{layer.parameters:,} parameters, $\\lambda_{{max}}$ {layer.top_eigenvalue:.3g}"
     axes.set_title(title, fontsize=11 if large else 8, loc="left")
     axes.tick_params(labelsize=9 if large else 8)
     axes.grid(alpha=0.25)

@@ -31,8 +31,10 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
     evaluations: dict[str, Evaluation] = {}
     for path in context.inputs["classifiers"]:
         classifier, manifest = load(path)
-        if manifest["features_digest"] != features.digest:
+        if manifest.get("features_digest") != features.digest:  # a backbone has none
             raise InputError(f"{path} was retrained on other features: give classifiers of the same run")
+        if manifest["method"] in evaluations:
+            raise InputError(f"{path} is a second {manifest['method']!r}: give one classifier of each method")
         scores = _scores(classifier, features)
         evaluations[manifest["method"]] = evaluate(
             scores,

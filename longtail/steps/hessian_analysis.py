@@ -47,10 +47,7 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
         [name, layer.parameters, layer.trace, layer.trace_stderr, layer.top_eigenvalue]
         for name, layer in [("whole network", report.full), *report.layers.items()]
     ]
-    summary = (
-        f"Cross-entropy on {samples} training images, {config.images_per_class} of each class or all of a smaller one, "
-        "in evaluation mode."
-    )
+    summary = f"Cross-entropy on {samples} training images, at most {config.images_per_class} of a class, in eval mode."
     page = html_report(
         "Hessian of the trained network",
         [

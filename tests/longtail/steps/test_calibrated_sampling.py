@@ -39,7 +39,9 @@ def test_the_page_and_the_run_count_the_same(call, artifacts, tmp_path):
 def test_features_are_normalised_for_a_cosine_head(call, artifacts, make_spec, tmp_path, head, normalised):
     save(build(make_spec(head=head), seed=0), tmp_path / "backbone", {})
     samples = Samples.open(
-        call("calibrated_sampling", tmp_path / "out", artifacts | {"backbone": tmp_path / "backbone"}).outputs["samples"]
+        call("calibrated_sampling", tmp_path / "out", artifacts | {"backbone": tmp_path / "backbone"}).outputs[
+            "samples"
+        ]
     )
     assert samples.normalise == normalised
     real = samples.transform(Features.open(artifacts["features"]).train())

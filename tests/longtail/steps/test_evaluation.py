@@ -66,7 +66,7 @@ def test_a_backbone_is_no_classifier_of_these_features(call, artifacts, tmp_path
 
 def test_one_method_twice_is_refused(call, artifacts, tmp_path):
     artifacts["classifiers"] = [artifacts["classifiers"][0]] * 2
-    with pytest.raises(InputError, match="'baseline' twice"):
+    with pytest.raises(InputError, match="is a second 'baseline': give one classifier of each method"):
         call("evaluation", tmp_path / "out", artifacts)
 
 

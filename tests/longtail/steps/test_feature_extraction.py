@@ -13,7 +13,10 @@ def extracted(call, artifacts, folder, config=None, **parameters):
 
 def test_clean_features_are_the_frozen_networks(chain, dataset):
     done = chain["feature_extraction"]
-    features, (classifier, _) = Features.open(done.outputs["features"]), load(chain["backbone_training"].outputs["backbone"])
+    features, (classifier, _) = (
+        Features.open(done.outputs["features"]),
+        load(chain["backbone_training"].outputs["backbone"]),
+    )
     for name in ("train", "validation", "test"):
         split = dataset.split(name)
         with torch.no_grad():
