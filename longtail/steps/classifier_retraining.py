@@ -14,6 +14,7 @@ from longtail.networks import load, save
 from longtail.networks.classifier import RawImageModel
 from longtail.retraining import retrain
 from longtail.steps.execution import Context
+from longtail.tracking.model import log_classifier
 
 
 def run(config: RetrainingConfig, context: Context) -> dict[str, dict[str, Any]]:
@@ -44,5 +45,5 @@ def run(config: RetrainingConfig, context: Context) -> dict[str, dict[str, Any]]
     dataset = Dataset.open(context.inputs["dataset"])
     example = dataset.split("test").images(np.arange(2))
     described = {"method": context.method, "dataset_digest": dataset.digest, "subset_sha256": dataset.subset_sha256}
-    uri = context.run.log_model(RawImageModel(result), example, dataset.class_names, context.method, described)
+    uri = log_classifier(context.run, RawImageModel(result), example, dataset.class_names, context.method, described)
     return {"classifier": {"method": context.method, "model_uri": uri}}

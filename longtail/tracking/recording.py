@@ -6,13 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from longtail.tracking.redaction import redact
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
 
 _LOGGER = logging.getLogger(__name__)
 _VALUE_CHARACTERS = 6000
@@ -172,19 +168,6 @@ class Run:
             client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
 
         self.attempt("log a data set", log)
-
-    def log_model(
-        self,
-        module: "torch.nn.Module",
-        example: "np.ndarray",
-        class_names: Sequence[str],
-        name: str,
-        metadata: Mapping[str, Any],
-    ) -> str:
-        """Return the URI of a logged classifier of raw images; see `longtail.tracking.model.log_classifier`."""
-        from longtail.tracking.model import log_classifier
-
-        return log_classifier(self, module, example, class_names, name, metadata)
 
     def end(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED; tried even after a failure, as the server may be back."""

@@ -13,6 +13,8 @@ from longtail.artifacts import artifact_digest
 from longtail.errors import InputError
 from longtail.networks import load
 from longtail.networks.classifier import RawImageModel
+from longtail.steps import classifier_retraining
+from longtail.tracking.model import log_classifier
 from longtail.tracking.recording import Run
 
 PROGRAM = """
@@ -45,12 +47,12 @@ def test_the_artifact_is_tied_to_its_method_and_features(chain, artifacts, datas
         assert done.described == {"classifier": {"method": method, "model_uri": ""}}
 
 
-def test_the_raw_image_model_is_published(call, artifacts, dataset, tmp_path, same_weights):
-    run = create_autospec(Run, instance=True)
-    run.log_model.return_value = "models:/m-1"
+def test_the_raw_image_model_is_published(call, artifacts, dataset, tmp_path, same_weights, monkeypatch):
+    run, publish = create_autospec(Run, instance=True), create_autospec(log_classifier, return_value="models:/m-1")
+    monkeypatch.setattr(classifier_retraining, "log_classifier", publish)
     done = call("classifier_retraining", tmp_path, artifacts, {"epochs": 2}, method="tailcalib", run=run)
     assert done.described["classifier"]["model_uri"] == "models:/m-1"
-    model, example, names, name, described = run.log_model.call_args.args
+    _, model, example, names, name, described = publish.call_args.args
     assert isinstance(model, RawImageModel)
     assert same_weights(model.classifier, load(done.outputs["classifier"])[0])
     np.testing.assert_array_equal(example, dataset.split("test").images(slice(2)))

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from longtail.tracking.lineage import logged_models, record_cached_step
+from longtail.tracking.model import log_classifier
 from longtail.tracking.run import pipeline_run, step_run
 
 
@@ -29,7 +30,7 @@ def test_models_are_found_by_the_run_that_logged_them(tracking):
             return torch.softmax(images.float().mean(dim=(1, 3)), dim=1)
 
     with step_run("retrain", {}, {}) as source:
-        uri = source.log_model(Brightness(), np.zeros((2, 3, 3, 1), np.uint8), ["a", "b", "c"], "crt", {})
+        uri = log_classifier(source, Brightness(), np.zeros((2, 3, 3, 1), np.uint8), ["a", "b", "c"], "crt", {})
     with pipeline_run("p-6", {}, {}) as parent:
         assert logged_models(parent, [source.run_id]) == [uri]
         assert logged_models(parent, ["", parent.run_id]) == []

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from longtail.errors import InputError
+from longtail.tracking.model import log_classifier
 from longtail.tracking.run import step_run
 
 CLASSES = ["zero", "one", "two"]
@@ -59,7 +60,7 @@ def module(images):
 
 def test_model_predicts_the_same_in_a_process_without_this_package(tracking, module, images, tmp_path):
     with step_run("retrain", {"seed": 1}, {}) as run:
-        uri = run.log_model(module, images, CLASSES, "tailcalib", {"dataset_digest": "abc"})
+        uri = log_classifier(run, module, images, CLASSES, "tailcalib", {"dataset_digest": "abc"})
     assert module.training
     np.save(tmp_path / "images.npy", images)
     environment = {
@@ -83,7 +84,7 @@ def test_model_is_ready_signed_and_without_pickled_code(tracking, module, images
     import mlflow
 
     with step_run("retrain", {"seed": 1}, {}) as run:
-        uri = run.log_model(module, images, CLASSES, "crt", {"s3_secret_key": "hunter2"})
+        uri = log_classifier(run, module, images, CLASSES, "crt", {"s3_secret_key": "hunter2"})
     logged = tracking.get_logged_model(uri.removeprefix("models:/"))
     assert (logged.name, logged.status, logged.source_run_id) == ("crt", "READY", run.run_id)
     assert logged.params == {"seed": "1"}
@@ -106,7 +107,7 @@ def test_model_is_ready_signed_and_without_pickled_code(tracking, module, images
 @pytest.mark.parametrize("shape", [(1, 12, 10, 3), (12, 10, 3)])
 def test_example_that_would_fix_the_batch_size_is_refused(tracking, module, shape):
     with step_run("retrain", {}, {}) as run, pytest.raises(InputError, match="at least 2"):
-        run.log_model(module, np.zeros(shape, np.uint8), CLASSES, "crt", {})
+        log_classifier(run, module, np.zeros(shape, np.uint8), CLASSES, "crt", {})
 
 
 def test_module_that_cannot_be_exported_does_not_fail_the_step(tracking, images, monkeypatch, caplog):
@@ -116,7 +117,7 @@ def test_module_that_cannot_be_exported_does_not_fail_the_step(tracking, images,
 
     monkeypatch.delenv("LONGTAIL_TRACKING")
     with step_run("retrain", {}, {}) as run:
-        assert run.log_model(Unexportable(), images, CLASSES, "crt", {}) == ""
+        assert log_classifier(run, Unexportable(), images, CLASSES, "crt", {}) == ""
     assert "could not log the model crt" in caplog.text
     (logged,) = tracking.search_logged_models([run.experiment_id])
     assert logged.status == "FAILED"

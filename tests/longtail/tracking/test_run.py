@@ -9,6 +9,7 @@ import pytest
 from longtail.errors import InputError
 from longtail.tracking import run as tracked
 from longtail.tracking.lineage import record_cached_step
+from longtail.tracking.model import log_classifier
 from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, step_run
 
 CONFIG = {"seed": 7, "backbone": {"network": "small_cnn", "epochs": 2}}
@@ -224,7 +225,7 @@ def test_real_server_keeps_everything_and_may_die_during_a_step(clean_environmen
     with step_run("train", CONFIG, {}) as run:
         run.log_metrics({"accuracy": 0.5}, step=1)
         run.log_dataset("digits", "0" * 64, "training", "s3://bucket/digits")
-        model = run.log_model(Pixels(), np.zeros((2, 2, 1, 1), np.uint8), ["top", "bottom"], "pixels", {})
+        model = log_classifier(run, Pixels(), np.zeros((2, 2, 1, 1), np.uint8), ["top", "bottom"], "pixels", {})
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.data.metrics == {"accuracy": 0.5}
