@@ -2,10 +2,12 @@
 
 import builtins
 import contextlib
+import io
 import json
 import logging
 import os
 import shutil
+import threading
 import uuid
 import warnings
 from collections.abc import Generator
@@ -140,7 +142,7 @@ def _execute(specification: str, values: dict[str, Any], log: Path, use_cache: b
         enable_caching=use_cache,
         cache_root=str(home() / "cache"),
     )
-    with log.open("w", encoding="utf-8") as stream, _quiet(stream):
+    with _SharedLog(log) as stream, _quiet(stream):
         task = components.load_component_from_text(specification)(**values)
     return dict(task.outputs)
 
@@ -202,6 +204,22 @@ def _environment(values: dict[str, str]) -> Generator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class _SharedLog(io.TextIOWrapper):
+    """A text file that threads may write to at the same time; before 3.11.10 Python's own spoils the bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        super().__init__(path.open("wb"), encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            super().flush()
 
 
 @contextlib.contextmanager

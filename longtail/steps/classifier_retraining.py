@@ -22,6 +22,7 @@ def run(config: RetrainingConfig, context: Context) -> dict[str, dict[str, Any]]
     classifier, manifest = load(context.inputs["backbone"])
     features = Features.open(context.inputs["features"])
     samples = Samples.open(context.inputs["samples"])
+    dataset = Dataset.open(context.inputs["dataset"])
     out = context.outputs["classifier"]
     out.parent.mkdir(parents=True, exist_ok=True)
     # Named so that what a killed attempt left is removed when the next one writes its artifact.
@@ -42,7 +43,6 @@ def run(config: RetrainingConfig, context: Context) -> dict[str, dict[str, Any]]
         "features_digest": features.digest,
     }
     save(result, out, fields)
-    dataset = Dataset.open(context.inputs["dataset"])
     example = dataset.split("test").images(np.arange(2))
     described = {"method": context.method, "dataset_digest": dataset.digest, "subset_sha256": dataset.subset_sha256}
     uri = log_classifier(context.run, RawImageModel(result), example, dataset.class_names, context.method, described)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 from longtail.artifacts import read_json
 from longtail.data.dataset import Dataset
 from longtail.settings import resolve
+from pipelines import local
 from pipelines.local import StepError, run_locally
 
 pytestmark = pytest.mark.local
@@ -321,6 +323,20 @@ def test_a_folder_of_photographs(photographs, tmp_path):
     _, again, _ = Process(home, *arguments).end()
     assert "8 steps, 8 from the cache" in again
     assert _table(again) == _table(out)
+
+
+def test_threads_may_share_the_log(tmp_path):
+    lengths = [i % 700 for i in range(4000)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with local._SharedLog(tmp_path / "steps.log") as stream, ThreadPoolExecutor(4) as pool:
+            for letter in "aéc°":
+                pool.submit(lambda letter=letter: [stream.write(letter * length + "\n") for length in lengths])
+    finally:
+        sys.setswitchinterval(before)
+    lines = (tmp_path / "steps.log").read_text(encoding="utf-8").splitlines()
+    assert sorted(lines) == sorted(letter * length for letter in "aéc°" for length in lengths)
 
 
 def test_a_step_error_names_the_log(tmp_path):
