@@ -1,6 +1,5 @@
 """Every component, called as Kubeflow's executor calls it, on small real artifacts that are built once."""
 
-import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -70,15 +69,6 @@ def environment(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("LONGTAIL_HOME", str(tmp_path_factory.mktemp("home")))
         yield patch
-
-
-@pytest.fixture(autouse=True)
-def logger():
-    """Put the library's logger back, which a step points to its own output."""
-    log = logging.getLogger("longtail")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A home, a cache and an environment of the tests' own."""
 
-import logging
 import os
 import shutil
 import socket
@@ -20,15 +19,6 @@ def environment(tmp_path_factory):
                 patch.delenv(name)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(autouse=True)
-def logger():
-    """Put the library's logger back, which a step points to its own output."""
-    log = logging.getLogger("longtail")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The whole method once on the digits, step by step, without a tracking server."""
 
 import importlib
-import logging
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,12 +83,3 @@ def environment(monkeypatch, tmp_path):
         if name.startswith(("LONGTAIL_", "MLFLOW_", "KFP_")) or name == "RANK":
             monkeypatch.delenv(name)
     monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(autouse=True)
-def logger():
-    """Put the library's logger back, which a step points to its own output."""
-    log = logging.getLogger("longtail")
-    before = log.handlers, log.level, log.propagate
-    yield log
-    log.handlers, log.level, log.propagate = before
