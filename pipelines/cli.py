@@ -14,6 +14,7 @@ from longtail.config import to_dict
 from longtail.errors import InputError
 from longtail.settings import preset_names, resolve
 from longtail.steps.registry import STEPS
+from longtail.tracking.redaction import redact
 
 _EXAMPLES = """examples:
   longtail run --preset digits
@@ -101,7 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"step log    {result.log}")
     for name, uri in result.models.items():
         print(f"model       {uri}  {name}")
-    print(f"MLflow      {tracking_uri()}  run {result.run_id}")
+    print(f"MLflow      {redact(tracking_uri())}  run {result.run_id}")
     print(f"to look     {sys.argv[0]} ui")
     return 0
 
@@ -134,12 +135,12 @@ def _ui(arguments: argparse.Namespace) -> int:
     uri = tracking_uri()
     check_tracking_server(uri)
     if uri.startswith("http"):
-        print(f"the runs are at {uri}")
+        print(f"the runs are at {redact(uri)}")
         return 0
     mlflow = shutil.which("mlflow", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if mlflow is None:
         raise InputError("mlflow is not on PATH: activate the environment that Longtail is installed in")
-    print(f"http://127.0.0.1:{arguments.port} shows {uri}; Ctrl-C ends it", flush=True)
+    print(f"http://127.0.0.1:{arguments.port} shows {redact(uri)}; Ctrl-C ends it", flush=True)
     os.execv(mlflow, [mlflow, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(arguments.port)])
     return 1
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from longtail.artifacts import read_json
+from longtail.artifacts import read_json, sha256_json
 from longtail.config import PipelineConfig, to_dict
 from longtail.data.digest import source_digest
 from longtail.errors import InputError
 from longtail.evaluation import Evaluation, comparison_table
-from longtail.steps import events
+from longtail.steps import STEPS, events
 from longtail.tracking.lineage import logged_models, record_cached_step
 from longtail.tracking.run import (
     Run,
@@ -110,6 +110,7 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
         events.SUPERVISOR: str(os.getpid()),
     }
     with _environment(environment), pipeline_run(run_id, to_dict(config), {"dataset_digest": digest}) as run:
+        run.log_dataset(config.data.source, digest, "training", config.data.path or config.data.source)
         try:
             with Display(event_file):
                 outputs = _execute(_local_specification(config, digest), arguments(config, digest), log, use_cache)
@@ -120,7 +121,10 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
 
 
 def _local_specification(config: PipelineConfig, digest: str) -> str:
-    """Return the YAML without what makes sense only on a cluster, and with each step's code in its cache key."""
+    """Return the YAML without what makes sense only on a cluster, and with each step's code in its cache key.
+
+    Retraining logs models, so where they go is part of its key too.
+    """
     spec = specification(config, digest)[0]
     components = [spec["root"], *spec["components"].values()]
     for task in (task for component in components for task in component.get("dag", {}).get("tasks", {}).values()):
@@ -129,7 +133,10 @@ def _local_specification(config: PipelineConfig, digest: str) -> str:
         container = executor["container"]
         container.pop("resources", None)
         step = name.removeprefix("exec-").replace("-", "_")
-        container.setdefault("env", []).append({"name": "LONGTAIL_CODE", "value": code_digest(step)})
+        key = {"LONGTAIL_CODE": code_digest(step)}
+        if STEPS[step].per_method:
+            key["LONGTAIL_TRACKED_AT"] = sha256_json(tracking_uri())
+        container.setdefault("env", []).extend({"name": name, "value": value} for name, value in key.items())
     return yaml.safe_dump(spec)
 
 
@@ -172,7 +179,7 @@ def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> R
         shutil.copyfile(outputs[name].path, pages[-1])
         run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)
     methods = {label.partition("/")[2]: source for label, source in lineage.items() if "/" in label}
-    models = {name: uri for name in evaluations for uri in logged_models(run, [methods.get(name, "")])}
+    models = {name: uri for name in evaluations for uri in logged_models(run, methods.get(name, ""))}
     return Result(table, results, tuple(pages), models, log, run.run_id, tuple(executed), tuple(cached))
 
 

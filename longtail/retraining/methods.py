@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -52,102 +53,80 @@ def retrain(
     """
     if method not in METHODS:
         raise InputError(f"retraining.methods has {method!r}: choose from {', '.join(METHODS)}")
-    result = copy.deepcopy(classifier)
-    METHODS[method](result, features, samples, config, seed, work, on_epoch)
-    return result.eval()
+    task = _Task(copy.deepcopy(classifier), features, samples, config, seed, work, on_epoch)
+    METHODS[method](task)
+    return task.classifier.eval()
 
 
-def _baseline(*_: object) -> None:
+@dataclass(frozen=True)
+class _Task:
+    """The arguments of `retrain`, with the classifier's own copy."""
+
+    classifier: ImageClassifier
+    features: Features
+    samples: Samples
+    config: RetrainingConfig
+    seed: int
+    work: Path
+    on_epoch: OnEpoch | None
+
+    def view(self, epoch: int) -> int:
+        """Return the view of an epoch: the augmented ones in turn, or the clean one if there are none."""
+        return 1 + epoch % self.features.views if self.features.views else 0
+
+    def fit(self, epoch_set: EpochSet, peak: float, schedule: str) -> None:
+        """Train the head on the features of each epoch."""
+        head, config = self.classifier.head, self.config
+        fit_head(head, epoch_set, config, peak=peak, schedule=schedule, seed=self.seed, on_epoch=self.on_epoch)
+
+    def go_on(self, epoch_set: EpochSet) -> None:
+        """Train the head from where it is, on features in the space that the generated ones live in."""
+        self.classifier.tukey = self.samples.config.tukey
+        self.fit(epoch_set, self.config.learning_rate, "constant")
+
+
+def _baseline(_task: _Task) -> None:
     """Leave the head as it is."""
 
 
-def _crt(
-    classifier: ImageClassifier,
-    features: Features,
-    samples: Samples,
-    config: RetrainingConfig,
-    seed: int,
-    _work: Path,
-    on_epoch: OnEpoch | None,
-) -> None:
-    spec, labels = classifier.spec, torch.from_numpy(features.labels("train").copy())
+def _crt(task: _Task) -> None:
+    spec, labels = task.classifier.spec, torch.from_numpy(task.features.labels("train").copy())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
-        classifier.head = build_head(spec.head, size, len(spec.class_names), spec.scale)
+        torch.manual_seed(task.seed)
+        size = int(task.classifier.backbone.feature_size)  # type: ignore[arg-type]
+        task.classifier.head = build_head(spec.head, size, len(spec.class_names), spec.scale)
 
     def epoch_set(epoch: int, generator: torch.Generator) -> tuple[FeatureSet, Tensor]:
-        real = FeatureSet.real_only(features, _view(features, epoch))
-        return real, class_aware_order(labels, samples.balanced_size, generator)
+        real = FeatureSet.real_only(task.features, task.view(epoch))
+        return real, class_aware_order(labels, task.samples.balanced_size, generator)
 
-    fit_head(
-        classifier.head,
-        epoch_set,
-        config,
-        peak=config.crt_learning_rate,
-        schedule="cosine",
-        seed=seed,
-        on_epoch=on_epoch,
-    )
+    task.fit(epoch_set, task.config.crt_learning_rate, "cosine")
 
 
-def _tailcalib(
-    classifier: ImageClassifier,
-    features: Features,
-    samples: Samples,
-    config: RetrainingConfig,
-    seed: int,
-    _work: Path,
-    on_epoch: OnEpoch | None,
-) -> None:
-    balanced = FeatureSet.balanced(features, 0, samples)
+def _tailcalib(task: _Task) -> None:
+    balanced = FeatureSet.balanced(task.features, 0, task.samples)
 
     def epoch_set(_epoch: int, generator: torch.Generator) -> tuple[FeatureSet, Tensor]:
         return balanced, torch.randperm(len(balanced), generator=generator)
 
-    _continue(classifier, samples, epoch_set, config, seed, on_epoch)
+    task.go_on(epoch_set)
 
 
-def _tailcalibx(
-    classifier: ImageClassifier,
-    features: Features,
-    samples: Samples,
-    config: RetrainingConfig,
-    seed: int,
-    work: Path,
-    on_epoch: OnEpoch | None,
-) -> None:
+def _tailcalibx(task: _Task) -> None:
+    samples, folder = task.samples, task.work / "epoch"
+
     def epoch_set(epoch: int, generator: torch.Generator) -> tuple[FeatureSet, Tensor]:
-        view = _view(features, epoch)
-        folder = work / "epoch"
-        write_samples(features, view, samples.config, samples.normalise, folder, seed=seed * 1_000_003 + epoch)
-        balanced = FeatureSet.balanced(features, view, Samples.open(folder))
+        view, seed = task.view(epoch), task.seed * 1_000_003 + epoch
+        write_samples(task.features, view, samples.config, samples.normalise, folder, seed=seed)
+        balanced = FeatureSet.balanced(task.features, view, Samples.open(folder))
         return balanced, torch.randperm(len(balanced), generator=generator)
 
-    _continue(classifier, samples, epoch_set, config, seed, on_epoch)
+    task.go_on(epoch_set)
 
 
-METHODS: dict[str, Callable[..., None]] = {
+METHODS: dict[str, Callable[[_Task], None]] = {
     "baseline": _baseline,
     "crt": _crt,
     "tailcalib": _tailcalib,
     "tailcalibx": _tailcalibx,
 }
-
-
-def _continue(
-    classifier: ImageClassifier,
-    samples: Samples,
-    epoch_set: EpochSet,
-    config: RetrainingConfig,
-    seed: int,
-    on_epoch: OnEpoch | None,
-) -> None:
-    """Go on training the head, on features in the space that the generated ones live in."""
-    classifier.tukey = samples.config.tukey
-    rate = config.learning_rate
-    fit_head(classifier.head, epoch_set, config, peak=rate, schedule="constant", seed=seed, on_epoch=on_epoch)
-
-
-def _view(features: Features, epoch: int) -> int:
-    return 1 + epoch % features.views if features.views else 0

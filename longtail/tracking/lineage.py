@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from longtail.tracking.recording import Run
@@ -44,11 +43,16 @@ def record_cached_step(parent: Run, step: str, source_run_id: str) -> None:
     parent.attempt("record a cached step", record)
 
 
-def logged_models(run: Run, source_run_ids: Iterable[str]) -> list[str]:
-    """Return the URIs of the models that other runs logged, `models:/…`, in order; none if they cannot be asked."""
+def logged_models(run: Run, source_run_id: str) -> list[str]:
+    """Return the URIs of the models that another run logged, `models:/…`; none if it is gone."""
 
     def search(client: Any) -> list[str]:
-        outputs = [client.get_run(source).outputs for source in source_run_ids if source]
-        return [f"models:/{model.model_id}" for output in outputs for model in output.model_outputs]
+        from mlflow.exceptions import MlflowException
+
+        try:
+            outputs = client.get_run(source_run_id).outputs if source_run_id else None
+        except MlflowException:
+            return []
+        return [f"models:/{model.model_id}" for model in outputs.model_outputs] if outputs else []
 
     return run.attempt("find models", search) or []

@@ -32,5 +32,7 @@ def test_models_are_found_by_the_run_that_logged_them(tracking):
     with step_run("retrain", {}, {}) as source:
         uri = log_classifier(source, Brightness(), np.zeros((2, 3, 3, 1), np.uint8), ["a", "b", "c"], "crt", {})
     with pipeline_run("p-6", {}, {}) as parent:
-        assert logged_models(parent, [source.run_id]) == [uri]
-        assert logged_models(parent, ["", parent.run_id]) == []
+        assert logged_models(parent, source.run_id) == [uri]
+        assert logged_models(parent, parent.run_id) == []
+        assert logged_models(parent, "0" * 32) == []
+        assert logged_models(parent, "") == []
