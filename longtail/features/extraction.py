@@ -1,6 +1,6 @@
 """Features of a frozen backbone, as arrays that can be memory-mapped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,10 +8,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from longtail.artifacts import artifact_digest, new_artifact, open_artifact
+from longtail.artifacts import artifact_digest, new_artifact, open_artifact, write_array
 from longtail.config import FeaturesConfig
-from longtail.data.dataset import Dataset, Split
+from longtail.data.dataset import Dataset
 from longtail.networks import ImageClassifier
 from longtail.training.augmentation import augment
 from longtail.training.batches import Images
@@ -88,8 +89,9 @@ def extract(
     """
     classifier.eval().to(memory_format=torch.channels_last)
     names = [name for name in ("train", "validation", "test") if dataset.has_split(name)]
-    passes = [(name, view) for name in names for view in range(1 + (config.views if name == "train" else 0))]
-    total = sum(len(dataset.split(name)) for name, _ in passes)
+    views = {name: 1 + (config.views if name == "train" else 0) for name in names}
+    size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
+    total = sum(len(dataset.split(name)) * number for name, number in views.items())
     fields: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "train_counts": dataset.train_counts.tolist(),
@@ -98,37 +100,36 @@ def extract(
     }
     with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
         done = 0
-        for name, view in passes:
-            split = dataset.split(name)
-            target = folder / name
-            target.mkdir(exist_ok=True)
+
+        def counted(block: Floats) -> Floats:
+            nonlocal done
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
+            return block
+
+        for name in names:
+            split, target = dataset.split(name), folder / name
+            target.mkdir()
             np.save(target / "labels.npy", split.labels)
             np.save(target / "ids.npy", split.ids)
-            kind = augmentation if view else "none"
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + view)
-            for rows in _write_view(classifier, split, config.batch_size, kind, generator, target / f"view-{view}.npy"):
-                done += rows
-                if progress is not None:
-                    progress(done, total)
+            images, shape = Images(split, classifier.mean.device), (len(split), size)
+            rows = torch.arange(len(split)).split(config.batch_size)
+            for view in range(views[name]):
+                generator = torch.Generator().manual_seed(seed * 1_000_003 + view)
+                kind = augmentation if view else "none"
+                blocks = _blocks(classifier, images, rows, kind, generator)
+                write_array(target / f"view-{view}.npy", shape, np.float32, map(counted, blocks))
 
 
 @torch.no_grad()
-def _write_view(
-    classifier: ImageClassifier, split: Split, batch_size: int, kind: str, generator: torch.Generator, path: Path
-) -> Iterator[int]:
-    """Write one view batch by batch.
-
-    Yields:
-        The number of rows of each batch.
-    """
-    images = Images(split, classifier.mean.device)
-    size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(split), size))
-    for rows in torch.arange(len(split)).split(batch_size):
-        batch = augment(images.batch(rows), kind, generator)
-        array[rows.numpy()] = classifier.features(classifier.preprocess(batch)).float().cpu().numpy()
-        yield len(rows)
-    array.flush()
+def _blocks(
+    classifier: ImageClassifier, images: Images, rows: Sequence[Tensor], kind: str, generator: torch.Generator
+) -> Iterator[Floats]:
+    """Yield one view's features batch by batch."""
+    for part in rows:
+        batch = augment(images.batch(part), kind, generator)
+        yield classifier.features(classifier.preprocess(batch)).float().cpu().numpy()
 
 
 def _load(path: Path) -> Any:
