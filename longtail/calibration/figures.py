@@ -31,7 +31,7 @@ def borrowing_rows(samples: Samples, features: Features) -> list[list[str | floa
         if generated[label]:
             lenders = np.argsort(-shares[label], kind="stable")[:_LENDERS]
             text = ", ".join(
-                f"{names[lender]} {shares[label, lender]:.0%}" for lender in lenders if shares[label, lender]
+                f"{names[lender]} ({shares[label, lender]:.0%})" for lender in lenders if shares[label, lender]
             )
             rows.append([names[label], f"{features.train_counts[label]}", f"{generated[label]}", text])
     return rows

@@ -38,14 +38,14 @@ def test_borrowing_counts_shares_by_generated_class(three):
 
 def test_rows_name_the_lenders_smallest_class_first(three):
     assert borrowing_rows(*three) == [
-        ["class 2", "7", "2", "class 0 50%, class 1 25%, class 2 25%"],
-        ["class 1", "8", "1", "class 0 50%, class 1 50%"],
+        ["class 2", "7", "2", "class 0 (50%), class 1 (25%), class 2 (25%)"],
+        ["class 1", "8", "1", "class 0 (50%), class 1 (50%)"],
     ]
 
 
 def test_rows_name_four_lenders_at_most():
     samples, features = make([5], [[0, 1, 2, 3, 4, 5]], [9, 9, 9, 9, 9, 8])
-    assert borrowing_rows(samples, features)[0][-1] == ", ".join(f"class {label} 17%" for label in range(4))
+    assert borrowing_rows(samples, features)[0][-1] == ", ".join(f"class {label} (17%)" for label in range(4))
 
 
 def test_classes_run_from_the_largest():
