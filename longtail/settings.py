@@ -22,14 +22,17 @@ def resolve(preset: str, overrides: Iterable[str] = (), data: str = "") -> Pipel
     """Return a preset's settings with overrides laid over them.
 
     Args:
-        preset: A preset's name, or the path of a YAML file in the same layout.
+        preset: A preset's name, or the path of a YAML file in the same layout; several, separated by commas, are laid
+            over each other from left to right, such as `cifar100-lt,cbd-tailcalibx`.
         overrides: `group.key=value`, such as `backbone.epochs=3`; values are read as YAML.
         data: Path or `s3://` address of the images; what kind of data set lies there is found out by looking.
 
     Raises:
         InputError: If the preset, a key, a value or the path is wrong.
     """
-    values = _read(preset)
+    values: dict[str, Any] = {}
+    for name in preset.split(","):
+        _lay_over(values, _read(name.strip()))
     if data:
         from longtail.data.sources import detect_source
 
@@ -55,6 +58,16 @@ def _read(preset: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path} holds {type(values).__name__}: a preset is a mapping of groups of settings")
     return values
+
+
+def _lay_over(values: dict[str, Any], upper: dict[str, Any]) -> None:
+    """Replace settings by those of an upper preset; groups are merged."""
+    for key, value in upper.items():
+        below = values.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            _lay_over(below, value)
+        else:
+            values[key] = value
 
 
 def _set(values: dict[str, Any], override: str) -> None:
