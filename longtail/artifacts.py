@@ -29,6 +29,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_digest(path: str) -> str:
+    """Return the SHA-256 of a file's content, empty if the path is that of no file."""
+    return sha256_file(Path(path)) if path and Path(path).is_file() else ""
+
+
 def sha256_json(value: object) -> str:
     """Return the SHA-256 of a value's canonical JSON as hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -13,12 +13,17 @@ from typing import Any
 from longtail.config import to_dict
 from longtail.errors import InputError
 from longtail.settings import preset_names, resolve
-from longtail.steps.registry import STEPS
+from longtail.steps.registry import EVERY_STEP, FEATURE_STEPS, STEPS
 from longtail.tracking.redaction import redact
+from pipelines.grid import add_grid, plan_arguments
+from pipelines.results import add_results
+from pipelines.sweep import add_sweep
 
 _EXAMPLES = """examples:
   longtail run --preset digits
   longtail run --preset cifar100-lt --data PATH --set backbone.epochs=3
+  longtail run --features embeddings.parquet
+  longtail sweep --preset digits --grid calibration.n_neighbors=1,2,3,5 --seeds 0,1,2
   longtail compile --preset cifar100-lt --out longtail.yaml
   longtail ui
 """
@@ -47,41 +52,53 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     run = commands.add_parser("run", help="run the whole pipeline on this machine")
-    _add_settings(run)
+    _add_settings(run, table=True)
     run.add_argument("--no-cache", action="store_true", help="compute every step again")
     run.set_defaults(command=_run)
+    add_sweep(commands, lambda parser: _add_settings(parser, table=True))
     compile_ = commands.add_parser("compile", help="write the pipeline as YAML for Kubeflow Pipelines")
-    _add_settings(compile_)
+    _add_settings(compile_, table=True)
+    add_grid(compile_)
     compile_.add_argument("--out", type=Path, required=True, metavar="FILE.yaml", help="file to write")
     compile_.set_defaults(command=_compile)
     ui = commands.add_parser("ui", help="open the MLflow pages of this machine's runs")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(command=_ui)
-    for name, step in STEPS.items():
+    add_results(commands)
+    for name, step in (STEPS | FEATURE_STEPS).items():
         command = commands.add_parser(name.replace("_", "-"), help=f"one step, from files: {step.summary}")
         for artifact in step.inputs:
             many = {"nargs": "+"} if artifact == "classifiers" else {}
+            needed = artifact not in step.optional
             command.add_argument(
-                f"--{artifact}", type=Path, required=True, metavar="DIR", help="input artifact", **many
+                f"--{artifact}", type=Path, required=needed, metavar="DIR", help="input artifact", **many
             )
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what the step writes")
         if step.per_method:
             command.add_argument("--method", required=True, help="baseline, crt, tailcalib or tailcalibx")
-        _add_settings(command)
+        _add_settings(command, table=name == "feature_import")
         command.set_defaults(command=_step, step=name)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="digits", help=f"{', '.join(preset_names())}, or a YAML file")
+def _add_settings(parser: argparse.ArgumentParser, *, table: bool = False) -> None:
+    parser.add_argument("--preset", default="", help=f"{', '.join(preset_names())}, or a YAML file (default: digits)")
     parser.add_argument("--data", default="", metavar="PATH", help="images: a local folder or s3://bucket/prefix")
+    if table:
+        parser.add_argument(
+            "--features",
+            default="",
+            dest="table",
+            metavar="FILE",
+            help="Parquet of features, to start from these instead",
+        )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as backbone.epochs=3"
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = resolve(arguments.preset, arguments.set, arguments.data)
+    config = resolve(arguments.preset, arguments.set, arguments.data, arguments.table)
     from longtail.tracking.run import tracking_uri
     from pipelines.local import StepError, run_locally
 
@@ -108,15 +125,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compile(arguments: argparse.Namespace) -> int:
-    config = resolve(arguments.preset, arguments.set, arguments.data)
     import yaml
-
-    from longtail.data.digest import source_digest
-    from pipelines.compiled import specification
 
     if not arguments.out.parent.is_dir():
         raise InputError(f"{arguments.out.parent} is not a folder: give a file in a folder that exists")
-    documents = specification(config, source_digest(config.data) if arguments.data else "")
+    documents = _documents(arguments)
     temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
     try:
         temporary.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
@@ -127,6 +140,21 @@ def _compile(arguments: argparse.Namespace) -> int:
         temporary.unlink(missing_ok=True)
     print(f"wrote {arguments.out}")
     return 0
+
+
+def _documents(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the compiled pipeline, or that of a sweep if one is given."""
+    given = arguments.data or arguments.table
+    if arguments.grid or arguments.seeds:
+        sweep = plan_arguments(arguments)
+        from pipelines.compiled import content_digest
+        from pipelines.sweep_pipeline import sweep_specification
+
+        return sweep_specification(sweep, [content_digest(point.config) if given else "" for point in sweep.points])
+    config = resolve(arguments.preset, arguments.set, arguments.data, arguments.table)
+    from pipelines.compiled import content_digest, specification
+
+    return specification(config, content_digest(config) if given else "")
 
 
 def _ui(arguments: argparse.Namespace) -> int:
@@ -149,8 +177,9 @@ def _step(arguments: argparse.Namespace) -> int:
     from longtail.steps import Artifact, run_step
     from longtail.tracking.run import check_tracking_server, tracking_uri
 
-    step = STEPS[arguments.step]
-    config = resolve(arguments.preset, arguments.set, arguments.data)
+    step = EVERY_STEP[arguments.step]
+    preset = arguments.preset or ("features" if arguments.step in FEATURE_STEPS else "")
+    config = resolve(preset, arguments.set, arguments.data, getattr(arguments, "table", ""))
     check_tracking_server(tracking_uri())
     outputs = {name: Artifact(str(arguments.out / name)) for name in step.outputs}
     try:
@@ -162,7 +191,7 @@ def _step(arguments: argparse.Namespace) -> int:
     run_step(
         arguments.step,
         config=to_dict(getattr(config, step.group)),
-        inputs={name: _artifacts(getattr(arguments, name)) for name in step.inputs},
+        inputs={name: _artifacts(given) for name in step.inputs if (given := getattr(arguments, name)) is not None},
         outputs=outputs,
         seed=config.seed,
         method=getattr(arguments, "method", ""),

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from longtail.artifacts import read_json, sha256_json
-from longtail.config import PipelineConfig, to_dict
-from longtail.data.digest import source_digest
+from longtail.artifacts import file_digest, read_json, sha256_json
+from longtail.config import PipelineConfig
 from longtail.errors import InputError
 from longtail.evaluation import Evaluation, comparison_table
-from longtail.steps import STEPS, events
+from longtail.steps import events
+from longtail.steps.registry import EVERY_STEP
 from longtail.tracking.lineage import logged_models, record_cached_step
 from longtail.tracking.run import (
     Run,
@@ -33,8 +33,10 @@ from longtail.tracking.run import (
     tracking_uri,
 )
 from pipelines.code_digest import code_digest
-from pipelines.compiled import arguments, specification
+from pipelines.compiled import arguments, content_digest, specification, used_settings
 from pipelines.display import Display
+
+REPORTS = ("evaluation_report", "curvature_report", "import_report")
 
 
 class StepError(Exception):
@@ -58,7 +60,7 @@ class Result:
     Attributes:
         table: The classifiers side by side.
         results: Folder of the `results` artifact.
-        pages: HTML pages of the evaluation and of the curvature.
+        pages: HTML pages of the evaluation and of the curvature, or of the table that the run started from.
         models: MLflow URI of the model of each method.
         log: File with everything the steps printed.
         run_id: The MLflow run.
@@ -76,7 +78,7 @@ class Result:
     cached: tuple[str, ...]
 
 
-def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
+def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "", sweep: str = "") -> Result:
     """Return the results of running the pipeline here.
 
     A step is taken from the cache if its settings, the content of its data, its input artifacts and all code it
@@ -85,13 +87,15 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
     Args:
         config: The resolved settings.
         use_cache: False computes every step again.
+        name: Name of the MLflow run; empty makes one.
+        sweep: Id of the MLflow run that it nests below, if this is a point of a sweep.
 
     Raises:
         InputError: If the tracking server cannot be reached or the data cannot be read.
         StepError: If a step failed.
     """
     check_tracking_server(tracking_uri())
-    digest = source_digest(config.data)
+    digest = content_digest(config)
     run_id = uuid.uuid4().hex
     folder = home() / "runs" / run_id
     try:
@@ -109,8 +113,11 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
         events.EVENTS: str(event_file),
         events.SUPERVISOR: str(os.getpid()),
     }
-    with _environment(environment), pipeline_run(run_id, to_dict(config), {"dataset_digest": digest}) as run:
-        run.log_dataset(config.data.source, digest, "training", config.data.path or config.data.source)
+    tracked = pipeline_run(run_id, used_settings(config), {"dataset_digest": digest}, name=name, sweep=sweep)
+    with _environment(environment), tracked as run:
+        from_table = config.start == "features"
+        name, path = ("features", config.table.path) if from_table else (config.data.source, config.data.path)
+        run.log_dataset(name, digest, "training", path or name)
         try:
             with Display(event_file):
                 outputs = _execute(_local_specification(config, digest), arguments(config, digest), log, use_cache)
@@ -123,7 +130,8 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True) -> Result:
 def _local_specification(config: PipelineConfig, digest: str) -> str:
     """Return the YAML without what makes sense only on a cluster, and with each step's code in its cache key.
 
-    Retraining logs models, so where they go is part of its key too.
+    Retraining logs models, so where they go is part of its key too; backbone training may start from a file, so its
+    content is.
     """
     spec = specification(config, digest)[0]
     components = [spec["root"], *spec["components"].values()]
@@ -134,8 +142,10 @@ def _local_specification(config: PipelineConfig, digest: str) -> str:
         container.pop("resources", None)
         step = name.removeprefix("exec-").replace("-", "_")
         key = {"LONGTAIL_CODE": code_digest(step)}
-        if STEPS[step].per_method:
+        if EVERY_STEP[step].per_method:
             key["LONGTAIL_TRACKED_AT"] = sha256_json(tracking_uri())
+        if step == "backbone_training":
+            key["LONGTAIL_WEIGHTS"] = file_digest(config.backbone.weights)
         container.setdefault("env", []).extend({"name": name, "value": value} for name, value in key.items())
     return yaml.safe_dump(spec)
 
@@ -174,7 +184,7 @@ def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> R
     })
     run.log_text(table, "table.txt")
     pages = []
-    for name in ("evaluation_report", "curvature_report"):
+    for name in (name for name in REPORTS if name in outputs):
         pages.append(log.with_name(f"{name}.html"))
         shutil.copyfile(outputs[name].path, pages[-1])
         run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)

@@ -5,13 +5,11 @@ from typing import NamedTuple
 from kfp import dsl
 
 from components.backbone_training.component import backbone_training
-from components.calibrated_sampling.component import calibrated_sampling
-from components.classifier_retraining.component import classifier_retraining
 from components.data_imbalancing.component import data_imbalancing
-from components.evaluation.component import evaluation as comparison
 from components.feature_extraction.component import feature_extraction
 from components.hessian_analysis.component import hessian_analysis
 from pipelines.policy import POLICY, apply
+from pipelines.tail import from_features
 
 
 class Outputs(NamedTuple):
@@ -52,25 +50,16 @@ def longtail_pipeline(
     apply(extracted, POLICY["feature_extraction"])
     frozen = extracted.outputs["features"]
 
-    calibrated = calibrated_sampling(backbone=network, features=frozen, config=calibration, seed=seed)
-    apply(calibrated, POLICY["calibrated_sampling"])
-
-    with dsl.ParallelFor(methods) as method:
-        retrained = classifier_retraining(
-            dataset=images,
-            backbone=network,
-            features=frozen,
-            samples=calibrated.outputs["samples"],
-            method=method,
-            config=retraining,
-            seed=seed,
-        )
-        apply(retrained, POLICY["classifier_retraining"])
-
-    compared = comparison(
-        features=frozen, classifiers=dsl.Collected(retrained.outputs["classifier"]), config=evaluation
+    compared = from_features(
+        backbone=network,
+        features=frozen,
+        calibration=calibration,
+        methods=methods,
+        retraining=retraining,
+        evaluation=evaluation,
+        seed=seed,
+        dataset=images,
     )
-    apply(compared, POLICY["evaluation"])
 
     return Outputs(
         results=compared.outputs["results"],

@@ -7,7 +7,6 @@ from components import images
 
 @component(base_image=images.CPU, install_kfp_package=False)
 def classifier_retraining(
-    dataset: Input[Dataset],
     backbone: Input[Model],
     features: Input[Dataset],
     samples: Input[Dataset],
@@ -15,25 +14,26 @@ def classifier_retraining(
     method: str,
     config: dict,
     seed: int,
+    dataset: Input[Dataset] | None = None,
 ) -> None:
     """Retrain the classifier on the frozen features by one method, and log the whole model to MLflow.
 
     Args:
-        dataset: From data imbalancing; gives the model's input example.
-        backbone: From backbone training.
-        features: From feature extraction.
+        backbone: From backbone training, or from head training.
+        features: From feature extraction, or from feature import.
         samples: From calibrated sampling.
         classifier: The network with its retrained head.
         method: `baseline`, `crt`, `tailcalib` or `tailcalibx`.
         config: Settings, see `longtail.config.RetrainingConfig`.
         seed: The pipeline's seed.
+        dataset: From data imbalancing; may be left out but for settings that run the backbone on images again.
     """
     from longtail.steps import run_step
 
     run_step(
         "classifier_retraining",
         config=config,
-        inputs={"dataset": dataset, "backbone": backbone, "features": features, "samples": samples},
+        inputs={"backbone": backbone, "features": features, "samples": samples, "dataset": dataset},
         outputs={"classifier": classifier},
         seed=seed,
         method=method,

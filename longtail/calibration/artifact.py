@@ -30,7 +30,7 @@ class Samples:
         nearest: (M, K) int64 the classes that calibrated it.
         config: The sampler's settings.
         normalise: Whether features are L2-normalised before anything else.
-        balanced_size: Rows of the balanced set: training rows and generated ones.
+        balanced_size: Training rows and generated ones; all classes are equal among them if `config.fill` is 1.
     """
 
     rows: Floats
@@ -59,7 +59,11 @@ class Samples:
 
     def transform(self, features: Floats) -> Floats:
         """Return real features (N, D) in the space of the generated ones: L2-normalised if they are, then Tukey's."""
-        return tukey_transform(_normalised(features) if self.normalise else np.array(features), self.config.tukey)
+        return tukey_transform(self.scaled(features), self.config.tukey)
+
+    def scaled(self, features: Floats) -> Floats:
+        """Return a copy of real features (N, D), L2-normalised if the generated ones are."""
+        return _normalised(features) if self.normalise else np.array(features)
 
 
 _ARRAYS = ("rows", "labels", "seed_rows", "nearest")
@@ -75,7 +79,7 @@ def write_samples(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Generate features until all classes have as many as the largest, and write them.
+    """Generate features for the small classes, and write them.
 
     Args:
         features: The frozen backbone's features.

@@ -2,35 +2,62 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from longtail.errors import InputError
 
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "own_class": ("include", "exclude"),
+    "statistics": ("transformed", "raw"),
+    "clip": (False, True),
+    "alpha_on": ("diagonal", "all"),
+}
+
 _CHUNK_ROWS = 4096
 """Rows that are checked at once: a mask of a whole memory-mapped array may not fit."""
 
 
-def check_settings(
-    n_neighbors: object, tukey: object, alpha: object, alpha_on: object, eps: object, random_state: object
-) -> None:
+def check_settings(settings: Mapping[str, Any]) -> None:
     """Check the estimator's parameters by themselves.
+
+    Args:
+        settings: Values by parameter.
 
     Raises:
         InputError: If one is outside its range.
     """
+    n_neighbors, random_state = settings["n_neighbors"], settings["random_state"]
     if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)) or n_neighbors < 1:
         raise InputError(f"n_neighbors is {n_neighbors!r}: give a whole number >= 1")
-    for name, value in (("tukey", tukey), ("alpha", alpha), ("eps", eps)):
+    for name in ("fill", "tukey", "alpha", "eps"):
+        value = settings[name]
         number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        if not number or not math.isfinite(value) or value < 0:
             raise InputError(f"{name} is {value!r}: give a finite number >= 0")
-    if alpha_on not in ("diagonal", "all"):
-        raise InputError(f"alpha_on is {alpha_on!r}: choose from diagonal, all")
+    for name, choices in _CHOICES.items():
+        if settings[name] not in choices:
+            raise InputError(f"{name} is {settings[name]!r}: choose from {', '.join(map(str, choices))}")
+    if settings["clip"] and settings["tukey"] == 0:
+        raise InputError("clip is True and tukey is 0: logarithms of features below 1 are negative, give clip=False")
     whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0
     if not (whole or random_state is None or isinstance(random_state, np.random.Generator)):
         raise InputError(f"random_state is {random_state!r}: give a whole number >= 0, a NumPy Generator or None")
+
+
+def check_neighbors(n_neighbors: int, n_classes: int, own_class: str) -> None:
+    """Check that there are as many classes as neighbours are asked for.
+
+    Raises:
+        InputError: If there are too few.
+    """
+    limit, without = n_classes, ""
+    if own_class == "exclude":
+        limit, without = n_classes - 1, ", one of them the excluded own one"
+    if n_neighbors > limit:
+        raise InputError(f"n_neighbors is {n_neighbors} and y has {n_classes} classes{without}: give at most {limit}")
 
 
 def as_features(X: Any) -> np.ndarray:
@@ -95,6 +122,19 @@ def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except TypeError:
         raise InputError("y mixes labels of different types: give all integers or all text") from None
     return classes, codes
+
+
+def known_codes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return each label's index in the distinct labels that `encode_labels` found, `(N,)`.
+
+    Raises:
+        InputError: If a label is not one of them.
+    """
+    codes: np.ndarray = np.searchsorted(classes, labels)
+    unknown = classes[np.minimum(codes, len(classes) - 1)] != labels
+    if unknown.any():
+        raise InputError(f"fit saw no class {labels[unknown.argmax()]}: give labels of the classes that it saw")
+    return codes
 
 
 def check_finite(X: np.ndarray) -> None:

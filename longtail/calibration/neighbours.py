@@ -35,12 +35,13 @@ class ClassIndex:
         """How many rows to search at once."""
         return max(64, min(2048, _TABLE_BYTES // int(self._squares.nbytes)))
 
-    def nearest(self, X: np.ndarray, n_neighbors: int) -> np.ndarray:
+    def nearest(self, X: np.ndarray, n_neighbors: int, excluded: np.ndarray | None = None) -> np.ndarray:
         """Return the classes whose means are nearest to each row.
 
         Args:
             X: Feature rows, `(B, D)`; the caller bounds `B` (see `chunk_rows`).
-            n_neighbors: Number of classes to return, in `[1, C]`.
+            n_neighbors: Number of classes to return, in `[1, C]`; less than C if classes are excluded.
+            excluded: One class for each row that is never returned, `(B,)`, or None.
 
         Returns:
             Class indices, `(B, n_neighbors)` int64, nearest first.
@@ -48,10 +49,14 @@ class ClassIndex:
         rows = X - self._centre
         distances = rows @ self._factors.T
         distances += self._squares
+        if excluded is not None:
+            distances[np.arange(len(rows)), excluded] = np.inf
         lengths = np.sqrt(np.einsum("bd,bd->b", rows, rows))
         nearest, gap = _smallest(distances, n_neighbors)
         for row in np.flatnonzero(gap <= self._tolerance * (lengths + self._largest) ** 2):
             exact = np.square(self._means - rows[row]).sum(axis=1)
+            if excluded is not None:
+                exact[excluded[row]] = np.inf
             nearest[row] = np.argsort(exact, kind="stable")[:n_neighbors]
         return nearest
 

@@ -8,7 +8,8 @@ from longtail.calibration.inputs import check_finite
 from longtail.calibration.sampling import Calibration, add_correlated, add_noise, full_factors, make_recipe, thin_factor
 from longtail.calibration.statistics import group_rows
 from longtail.calibration.threads import ordered_map
-from longtail.calibration.tukey import tukey_transform
+from longtail.calibration.tukey import reject_negative, tukey_power, tukey_transform
+from longtail.errors import InputError
 
 _KEPT_BYTES = 1 << 26
 """Thin factors are kept between tasks if all of them fit into this; else each task rebuilds the ones it needs."""
@@ -21,7 +22,14 @@ class ClassFactors:
     """Counts, means and covariance factors of the classes of one feature set, which is referenced, not copied."""
 
     def __init__(
-        self, features: np.ndarray, codes: np.ndarray, n_classes: int, n_neighbors: int, isotropic: float
+        self,
+        features: np.ndarray,
+        codes: np.ndarray,
+        n_classes: int,
+        n_neighbors: int,
+        isotropic: float,
+        *,
+        tukey: float = 1.0,
     ) -> None:
         """Compute counts and means.
 
@@ -31,33 +39,35 @@ class ClassFactors:
             n_classes: Number of classes C.
             n_neighbors: K, by which a factor's covariance is divided.
             isotropic: Variance that a folded factor carries.
+            tukey: Power of the transform that means and covariances are of; classes are transformed one at a time.
 
         Raises:
-            InputError: If a feature is NaN or infinite.
+            InputError: If a feature is NaN or infinite, or becomes so by the transform.
         """
         self.features = features
-        self._n_neighbors, self._isotropic = n_neighbors, isotropic
+        self._n_neighbors, self._isotropic, self._tukey = n_neighbors, isotropic, tukey
         self.order, self._starts = group_rows(codes, n_classes)
         self.counts = np.diff(self._starts)
         self.means = np.empty((n_classes, features.shape[1]))
         self._kept: dict[int, np.ndarray] = {}
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             for index in range(n_classes):
                 np.add.reduce(self.rows(index), axis=0, dtype=np.float64, out=self.means[index])
         self.means /= self.counts[:, None]
         if not np.isfinite(self.means).all():
             check_finite(features)
+            reject_negative(features, tukey)
+            raise InputError(f"features are too large for {features.dtype} when tukey is {tukey:g}: scale them down")
 
     def members(self, index: int) -> np.ndarray:
         """Return the row numbers of one class in increasing order."""
         return self.order[self._starts[index] : self._starts[index + 1]]
 
     def rows(self, index: int) -> np.ndarray:
-        """Return the features of one class, `(n, D)`: a view if they lie together."""
+        """Return the transformed features of one class, `(n, D)`: a view if they lie together as they are."""
         members = self.members(index)
         together = members[-1] - members[0] == len(members) - 1
-        rows: np.ndarray = self.features[slice(members[0], members[-1] + 1) if together else members]
-        return rows
+        return tukey_power(self.features[slice(members[0], members[-1] + 1) if together else members], self._tukey)
 
     def average_covariance(self, classes: np.ndarray) -> np.ndarray:
         """Return the average of the unbiased covariances of classes of two or more rows, `(D, D)` float64."""
@@ -116,6 +126,7 @@ class Plan:
         neighbours: np.ndarray,
         calibration: Calibration,
         features: np.ndarray,
+        excluded: np.ndarray | None = None,
     ) -> None:
         """Lay out the rows.
 
@@ -126,10 +137,11 @@ class Plan:
             neighbours: Nearest classes of each seed, `(S, K)`.
             calibration: Tukey's power and the variances that are added.
             features: Rows that the seeds are taken from, before Tukey's transform, `(N, D)`.
+            excluded: A class for each seed that may not lend to it, `(S,)`, or None.
         """
         self._factors, self._features, self._calibration = factors, features, calibration
         self._seeds, self._neighbours = seeds, neighbours
-        self._recipe = make_recipe(neighbours, factors.means, factors.counts, calibration.isotropic)
+        self._recipe = make_recipe(neighbours, factors.means, factors.counts, calibration.isotropic, excluded)
         self._means = factors.means.astype(features.dtype)
         self.seeds_of_rows = np.repeat(np.arange(len(seeds)), shares)
         size = max(1, min(_TASK_ROWS, _TASK_BYTES // (neighbours.shape[1] * self._means[0].nbytes)))
@@ -154,6 +166,8 @@ class Plan:
         np.take(self._calibrated_means(first, int(seeds[-1]) + 1), seeds - first, axis=0, out=out, mode="clip")
         add_correlated(out, self._recipe.entries[seeds], self._recipe.scales[seeds], self._factors.factor, rng)
         add_noise(out, self._recipe.noisy[seeds], self._calibration.isotropic, self._calibration.common, rng)
+        if self._calibration.clip:
+            np.maximum(out, 0, out=out)
         return out
 
     def _calibrated_means(self, first: int, last: int) -> np.ndarray:

@@ -28,11 +28,13 @@ class Calibration:
         tukey: Power of Tukey's transform.
         isotropic: Variance added to the diagonal.
         common: Covariance added to every entry.
+        clip: Whether negative entries of generated features become zero.
     """
 
     tukey: float
     isotropic: float
     common: float
+    clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ class Recipe:
     noisy: np.ndarray
 
 
-def share_budget(counts: np.ndarray, members: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Share out how many features are generated from each row, so that all classes reach the largest one's count.
+def share_budget(
+    counts: np.ndarray, members: Sequence[np.ndarray], rng: np.random.Generator, fill: float = 1.0
+) -> np.ndarray:
+    """Share out how many features are generated from each row.
 
     Each row of a class gets the floor of its share; the remainder goes to rows drawn uniformly with replacement.
 
@@ -59,28 +63,38 @@ def share_budget(counts: np.ndarray, members: Sequence[np.ndarray], rng: np.rand
         counts: Rows of each class, `(C,)`.
         members: For each class its row indices.
         rng: Draws the remainder.
+        fill: What share of its shortfall to the largest class a class gets, to the nearest whole number; 1 makes all
+            classes equal.
 
     Returns:
         Features to generate from each row, `(N,)` int64.
     """
     shares = np.zeros(int(counts.sum()), np.int64)
+    largest = int(counts.max())
     for count, rows in zip(counts.tolist(), members, strict=True):
-        floor, remainder = divmod(int(counts.max()) - count, count)
+        floor, remainder = divmod(round(fill * (largest - count)), count)
         shares[rows] = floor + np.bincount(rng.integers(count, size=remainder), minlength=count)
     return shares
 
 
-def make_recipe(neighbours: np.ndarray, means: np.ndarray, counts: np.ndarray, isotropic: float) -> Recipe:
+def make_recipe(
+    neighbours: np.ndarray,
+    means: np.ndarray,
+    counts: np.ndarray,
+    isotropic: float,
+    excluded: np.ndarray | None = None,
+) -> Recipe:
     """Decide which factors make up each seed's calibrated covariance.
 
     A class of one sample has no covariance: the average is over the other neighbours, and if no neighbour has one,
-    over the class nearest to the first neighbour that has. The authors' code divides by zero there.
+    it is that of the class nearest to the first neighbour that has. The authors' code divides by zero there.
 
     Args:
         neighbours: Nearest classes of each seed, `(S, K)`, nearest first.
         means: Class means, `(C, D)`.
         counts: Rows of each class, `(C,)`.
         isotropic: Variance that is added to the diagonal.
+        excluded: A class for each seed that may not lend to it, `(S,)`, or None.
 
     Returns:
         The recipe of each seed.
@@ -88,7 +102,8 @@ def make_recipe(neighbours: np.ndarray, means: np.ndarray, counts: np.ndarray, i
     n_classes, n_neighbors, n_features = len(counts), neighbours.shape[1], means.shape[1]
     entries = np.where(counts[neighbours] > 1, neighbours, -1)
     for seed in np.flatnonzero((entries < 0).all(axis=1)):
-        entries[seed, 0] = _lender(int(neighbours[seed, 0]), means, counts)
+        own = -1 if excluded is None else int(excluded[seed])
+        entries[seed, 0] = _lender(int(neighbours[seed, 0]), own, means, counts)
     contributing = (entries >= 0).sum(axis=1)
     scales = np.sqrt(n_neighbors / np.maximum(contributing, 1))
     noisy = np.full(len(entries), isotropic > 0)
@@ -103,11 +118,12 @@ def make_recipe(neighbours: np.ndarray, means: np.ndarray, counts: np.ndarray, i
     return Recipe(entries.astype(np.int16 if 2 * n_classes < 1 << 15 else np.int32), scales, noisy)
 
 
-def _lender(index: int, means: np.ndarray, counts: np.ndarray) -> int:
-    """Return the class nearest to one class that has a covariance, or -1 if none has."""
-    if counts.max() < 2:
+def _lender(index: int, excluded: int, means: np.ndarray, counts: np.ndarray) -> int:
+    """Return the class nearest to one class that has a covariance and is not excluded, or -1 if there is none."""
+    able = (counts > 1) & (np.arange(len(counts)) != excluded)
+    if not able.any():
         return -1
-    distances = np.where(counts > 1, np.square(means - means[index]).sum(axis=1), np.inf)
+    distances = np.where(able, np.square(means - means[index]).sum(axis=1), np.inf)
     return int(distances.argmin())
 
 

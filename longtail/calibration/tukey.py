@@ -27,9 +27,22 @@ def tukey_transform(X: np.ndarray, power: float) -> np.ndarray:
     >>> tukey_transform(np.array([4.0, 9.0]), 0.5)
     array([2., 3.])
     """
+    reject_negative(X, power)
+    return tukey_power(X, power)
+
+
+def tukey_power(X: np.ndarray, power: float) -> np.ndarray:
+    """Return `tukey_transform` of features that `reject_negative` has seen.
+
+    Args:
+        X: Features, `(N, D)` or `(D,)`, float32 or float64.
+        power: Tukey's lambda.
+
+    Returns:
+        The transformed features, in the shape and dtype of `X`.
+    """
     if power == 1:
         return X
-    reject_negative(X, power)
     transformed: np.ndarray = np.log(X + X.dtype.type(LOG_OFFSET)) if power == 0 else np.power(X, X.dtype.type(power))
     return transformed
 

@@ -11,8 +11,10 @@ from longtail.config.groups import (
     LossConfig,
     PipelineConfig,
     RetrainingConfig,
+    SweepConfig,
 )
 from longtail.config.parsing import parse, to_dict
+from longtail.config.table import HeadConfig, TableConfig
 
 __all__ = [
     "BackboneConfig",
@@ -21,10 +23,13 @@ __all__ = [
     "DistillationConfig",
     "EvaluationConfig",
     "FeaturesConfig",
+    "HeadConfig",
     "HessianConfig",
     "LossConfig",
     "PipelineConfig",
     "RetrainingConfig",
+    "SweepConfig",
+    "TableConfig",
     "parse",
     "to_dict",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from longtail.config.fields import choice, items, name, number
+from longtail.config.table import HeadConfig, TableConfig
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,16 @@ class DataConfig:
     """Images in the largest class; 0 takes what the smallest class of the source can give, less what `unchosen`
     validation needs."""
     validation: str = choice("none", "unchosen", "chosen", "test")
-    """`unchosen`: a balanced set of training images that were not chosen; `chosen`: a share of the chosen; `test`: the
-    test images themselves, as the paper's code selects its epochs (optimistic; for parity studies alone)."""
+    """`unchosen`: a balanced set of training images that were not chosen, of `mini_imagenet` its own validation images;
+    `chosen`: a share of the chosen; `test`: the test images themselves, as the paper's code selects its epochs
+    (optimistic; for parity studies alone)."""
     validation_per_class: int = number(10, minimum=1)
     """Validation images of a class."""
+    test_share: float = number(0.2, minimum=0.01, maximum=0.9)
+    """Share of each class that is held out for testing where the source has no test split: at least one image, but of a
+    class that has only one, which then is not tested."""
+    split_seed: int = number(0, minimum=0)
+    """Chooses the images that are held out, whatever `seed` then chooses from the others."""
     image_size: int = number(0, minimum=0)
     """Side in pixels that every image is resized to, with `crop_size` its shorter side; 0 keeps images as they are."""
     crop_size: int = number(0, minimum=0)
@@ -43,8 +50,8 @@ class LossConfig:
     """What backbone training minimises, and which classes it sees how often."""
 
     name: str = choice("cross_entropy", "balanced_softmax", "logit_adjustment", "ldam")
-    """`balanced_softmax` (arXiv 2007.10740) and `logit_adjustment` (arXiv 2007.07314) add the log of the class counts to
-    the logits; `ldam` (arXiv 1906.07413) demands a larger margin of small classes."""
+    """`balanced_softmax` (arXiv 2007.10740) and `logit_adjustment` (arXiv 2007.07314) add the log of the class counts
+    to the logits; `ldam` (arXiv 1906.07413) demands a larger margin of small classes."""
     tau: float = number(1.0, minimum=0.0)
     """Strength of `logit_adjustment`; at 1 it is the balanced softmax."""
     margin: float = number(0.5, minimum=0.0)
@@ -233,9 +240,23 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """Which settings and seed each result of a sweep is of; written by `longtail sweep`, no part of a preset."""
+
+    points: tuple[str, ...] = ()
+    """A JSON object for each result, in their order: its `seed`, and under `settings` the value of each swept setting
+    as it was given."""
+    held: str = "{}"
+    """JSON object: the value of each swept setting at which a figure of the others holds it."""
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """All of a run: one group a step, and the seed of everything except the choice of images."""
 
+    start: str = choice("images", "features")
+    """What the run starts from; `features` reads `table` and trains `head`, and does not need `data`, `backbone`,
+    `features` and `hessian`."""
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
@@ -243,5 +264,7 @@ class PipelineConfig:
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     hessian: HessianConfig = field(default_factory=HessianConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    table: TableConfig = field(default_factory=TableConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
     seed: int = number(1, minimum=0)
     """Each step draws from a child of it."""

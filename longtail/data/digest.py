@@ -12,7 +12,7 @@ from pathlib import Path
 
 from longtail.artifacts import sha256_file, sha256_json
 from longtail.config import DataConfig
-from longtail.data import digits, imagefolder, object_store, parquet, torchvision_cifar
+from longtail.data import digits, imagefolder, mini_imagenet, object_store, parquet, torchvision_cifar
 from longtail.data.cache import cache_folder
 from longtail.errors import InputError
 
@@ -72,6 +72,9 @@ def _files(config: DataConfig) -> dict[str, Path]:
             for name in imagefolder.class_folders(folder)
             for file in imagefolder.image_files(folder / name)
         }
+    if config.source == "mini_imagenet":
+        root = Path(config.path).resolve()
+        return {name: root / name for names in mini_imagenet.class_files(root).values() for name in names}
     folder = torchvision_cifar.root(config) / torchvision_cifar.FOLDERS[config.source]
     return {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
 

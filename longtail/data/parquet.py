@@ -17,7 +17,7 @@ from longtail.data.images import decode
 from longtail.data.tables import Image, ImageTable, Source
 from longtail.errors import InputError
 
-LABEL_COLUMNS = ("label", "labels", "fine_label")
+COLUMNS = {"image_column": ("img", "image", "images"), "label_column": ("label", "labels", "fine_label")}
 SPLIT_PATTERNS = {"train": ("train*",), "test": ("test*", "validation*", "val*")}
 DATA = "data/"
 CACHE_BYTES = 256 * 2**20
@@ -26,6 +26,8 @@ CACHE_BYTES = 256 * 2**20
 
 def load(config: DataConfig) -> Source:
     """Return the data set in `train*.parquet` and `test*.parquet` files of a folder or its `data/` folder.
+
+    Without the latter it has no test split.
 
     Classes are named by the label feature of the files' `huggingface` metadata, else by a text file beside them
     (`fine_labels.txt` for the column `fine_label`), else by their number.
@@ -38,19 +40,20 @@ def load(config: DataConfig) -> Source:
     listed = list_files(config.path)
     splits = split_files(listed)
     if not splits:
-        raise InputError(f"{config.path} holds no train*.parquet with a test*.parquet or validation*.parquet")
+        raise InputError(f"{config.path} holds no train*.parquet")
     files = object_store.fetch(listed) if object_store.is_url(config.path) else listed
     splits = split_files(files)
-    column = _label_column(next(iter(splits["train"].values())), config.label_column)
-    rows = {split: _Rows(paths, config.image_column, column) for split, paths in splits.items()}
-    class_names = _class_names(files, next(iter(splits["train"].values())), column, rows["train"].labels)
+    first = next(iter(splits["train"].values()))
+    images, column = _column(first, config, "image_column"), _column(first, config, "label_column")
+    rows = {split: _Rows(paths, images, column) for split, paths in splits.items()}
+    class_names = _class_names(files, first, column, rows["train"].labels)
     tables = {split: ImageTable(table.labels, table.name, table.read) for split, table in rows.items()}
     name = config.path.rstrip("/") if object_store.is_url(config.path) else str(Path(config.path).resolve())
-    return Source(name.rpartition("/")[2], class_names, tables["train"], tables["test"])
+    return Source(name.rpartition("/")[2], class_names, tables["train"], tables.get("test"))
 
 
 def list_files(path: str) -> dict[str, Any]:
-    """Return both splits' Parquet files and all text files at a path by name: local paths, or objects of a store.
+    """Return the splits' Parquet files and all text files at a path by name: local paths, or objects of a store.
 
     Parquet files of the folder itself hide its `data/` folder.
     """
@@ -65,7 +68,7 @@ def list_files(path: str) -> dict[str, Any]:
 
 
 def split_files(files: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the Parquet files of `train` and `test` by name, or nothing if one of the splits has none."""
+    """Return the Parquet files of `train` and, if there are any, of `test` by name; nothing without the former."""
     splits: dict[str, dict[str, Any]] = {}
     for split, patterns in SPLIT_PATTERNS.items():
         for pattern in patterns:
@@ -73,12 +76,13 @@ def split_files(files: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if found:
                 splits[split] = found
                 break
-    return splits if len(splits) == len(SPLIT_PATTERNS) else {}
+    return splits if "train" in splits else {}
 
 
 def _scan(folder: Path) -> dict[str, Path]:
     root = folder.resolve()
-    return {file.relative_to(root).as_posix(): file for file in (*root.glob("*"), *root.glob(f"{DATA}*"))}
+    patterns = [f"{place}*{suffix}" for place in ("", DATA) for suffix in (".parquet", ".txt")]
+    return {file.relative_to(root).as_posix(): file for pattern in patterns for file in root.glob(pattern)}
 
 
 class _Rows:
@@ -142,15 +146,15 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path} is not a whole Parquet file ({str(error).partition(chr(10))[0]})") from None
 
 
-def _label_column(path: Path, wanted: str) -> str:
-    """Return the label column, which may have another customary name when only one such column exists."""
-    columns = _open(path).schema_arrow.names
-    others = [name for name in LABEL_COLUMNS if name in columns]
+def _column(path: Path, config: DataConfig, setting: str) -> str:
+    """Return the column of a setting, which may have another customary name when only one such column exists."""
+    columns, wanted = _open(path).schema_arrow.names, getattr(config, setting)
+    others = [name for name in COLUMNS[setting] if name in columns]
     if wanted in columns:
-        return wanted
-    if wanted == DataConfig.label_column and len(others) == 1:
+        return str(wanted)
+    if wanted == getattr(DataConfig, setting) and len(others) == 1:
         return others[0]
-    raise _missing(wanted, "label_column", path.name, columns)
+    raise _missing(wanted, setting, path.name, columns)
 
 
 def _missing(wanted: str, setting: str, file: str, columns: list[str]) -> InputError:

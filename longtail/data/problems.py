@@ -38,9 +38,9 @@ class Problems:
 
 
 def label_problems(source: Source) -> Problems:
-    """Return the unknown labels of both splits and the classes without an image in one of them."""
+    """Return the unknown labels of each split and the classes without an image in one of them."""
     problems = Problems()
-    for split, table in (("train", source.train), ("test", source.test)):
+    for split, table in source.tables.items():
         known = known_labels(table, len(source.class_names))
         rows = np.flatnonzero(~known)
         problems.unknown += [f"{table.names(int(row))!r} ({table.labels[row]})" for row in rows]

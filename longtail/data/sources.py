@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longtail.config import DataConfig
-from longtail.data import digits, imagefolder, object_store, parquet, torchvision_cifar
+from longtail.data import digits, imagefolder, mini_imagenet, object_store, parquet, torchvision_cifar
 from longtail.data.tables import ImageTable, Source
 from longtail.errors import InputError
 
@@ -16,6 +16,7 @@ LOADERS: dict[str, Callable[[DataConfig], Source]] = {
     "imagefolder": imagefolder.load,
     "cifar10": torchvision_cifar.load,
     "cifar100": torchvision_cifar.load,
+    "mini_imagenet": mini_imagenet.load,
 }
 
 
@@ -30,31 +31,43 @@ def load_source(config: DataConfig) -> Source:
     return LOADERS[config.source](config)
 
 
-def detect_source(path: str) -> str:
+def detect_source(path: str, preferred: str = "") -> str:
     """Return which kind of source lies at a path.
 
     Args:
         path: Local folder or `s3://bucket/prefix`.
+        preferred: Kind that the settings name so far. Class folders that are named by WordNet ids are `mini_imagenet`
+            unless it is `imagefolder`, which can read them too.
 
     Returns:
-        `parquet`, `imagefolder`, `cifar10` or `cifar100`.
+        `parquet`, `imagefolder`, `cifar10`, `cifar100` or `mini_imagenet`.
 
     Raises:
         InputError: If none of them is there; the message says what was looked for.
     """
-    if parquet.split_files(parquet.list_files(path)):
+    tables = parquet.split_files(parquet.list_files(path))
+    if "test" in tables or (tables and object_store.is_url(path)):
         return "parquet"
     if object_store.is_url(path):
-        raise InputError(f"{path} holds no train*.parquet and test*.parquet, which is all that is read from s3://")
-    if not Path(path).is_dir():
+        raise InputError(f"{path} holds no train*.parquet, which is all that is read from s3://")
+    root = Path(path)
+    if not root.is_dir():
         raise InputError(f"{path!r} is not a folder: give a local folder or an s3:// address")
     for name, folder in torchvision_cifar.FOLDERS.items():
-        if (Path(path) / folder).is_dir():
+        if (root / folder).is_dir():
             return name
-    if imagefolder.split_folders(Path(path)):
+    folders = imagefolder.split_folders(root)
+    if "test" in folders:
+        return "imagefolder"
+    if tables:
+        return "parquet"
+    layout = mini_imagenet.layout(root)
+    if layout == "flat" or (layout and preferred != "imagefolder"):
+        return "mini_imagenet"
+    if folders:
         return "imagefolder"
     raise InputError(
-        f"{path} holds no known data set: looked for train*.parquet and test*.parquet (also in data/), "
-        "for train/CLASS/ and test/CLASS/ folders of images, "
+        f"{path} holds no known data set: looked for train*.parquet (also in data/), for train/CLASS/ and test/CLASS/ "
+        "folders of images or CLASS/ folders alone, for images that are named like n01532829_1234.JPEG, "
         f"and for {' and '.join(torchvision_cifar.FOLDERS.values())}"
     )

@@ -25,10 +25,29 @@ class ImageTable:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """How many images of a class go to each split, at most; smaller classes are split in the same proportions."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
 class Source:
-    """A labelled image data set with its own training and test split."""
+    """A labelled image data set."""
 
     name: str
     class_names: tuple[str, ...]
     train: ImageTable
-    test: ImageTable
+    test: ImageTable | None
+    """None where there is no test split: its images are held out of `train`."""
+    parts: Parts | None = None
+    """How `train` is split where `test` is None; without it a share of each class is held out."""
+    remark: str = ""
+    """What is unusual about these images, for whoever builds a data set from them."""
+
+    @property
+    def tables(self) -> dict[str, ImageTable]:
+        """The tables there are: `train`, and `test` if the source has one."""
+        return {"train": self.train} | ({"test": self.test} if self.test is not None else {})

@@ -1,6 +1,6 @@
 """Scores of classifiers on a balanced test set, and the tables and figures that show them."""
 
-from longtail.evaluation.figures import confusion_figure, groups_figure, per_class_figure
+from longtail.evaluation.figures import confusion_figure, groups_figure, per_class_figure, tail_figure, tail_rows
 from longtail.evaluation.metrics import GROUPS, Evaluation, evaluate
 from longtail.evaluation.table import comparison_rows, comparison_table
 
@@ -13,4 +13,6 @@ __all__ = [
     "evaluate",
     "groups_figure",
     "per_class_figure",
+    "tail_figure",
+    "tail_rows",
 ]

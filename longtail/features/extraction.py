@@ -13,12 +13,14 @@ from torch import Tensor
 from longtail.artifacts import artifact_digest, new_artifact, open_artifact, write_array
 from longtail.config import FeaturesConfig
 from longtail.data.dataset import Dataset
+from longtail.errors import InputError
 from longtail.networks import ImageClassifier
-from longtail.training.augmentation import augment
 from longtail.training.batches import Images
 
 SCHEMA = "longtail.features"
 SCHEMA_VERSION = 1
+EXAMPLE = "example.npy"
+SCALING = "scaling.npy"
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -34,6 +36,8 @@ class Features:
         train_counts: (C,) training images of each class.
         views: Number of augmented views of the training split.
         digest: SHA-256 of the artifact.
+        dataset_digest: SHA-256 of the data set, or of the table, that the features come from.
+        subset_sha256: SHA-256 of the training rows' numbers.
     """
 
     path: Path
@@ -41,6 +45,8 @@ class Features:
     train_counts: NDArray[np.int64]
     views: int
     digest: str
+    dataset_digest: str = ""
+    subset_sha256: str = ""
 
     @classmethod
     def open(cls, path: Path) -> "Features":
@@ -51,7 +57,10 @@ class Features:
         """
         manifest = open_artifact(path, SCHEMA, SCHEMA_VERSION)
         counts = np.array(manifest["train_counts"], dtype=np.int64)
-        return cls(path, tuple(manifest["class_names"]), counts, int(manifest["views"]), artifact_digest(path))
+        origin = {name: manifest.get(name, "") for name in ("dataset_digest", "subset_sha256")}
+        return cls(
+            path, tuple(manifest["class_names"]), counts, int(manifest["views"]), artifact_digest(path), **origin
+        )
 
     def train(self, view: int = 0) -> Floats:
         """Return (N, D) float32 of the training split; view 0 is the clean one, 1 … `views` are augmented."""
@@ -64,6 +73,21 @@ class Features:
     def labels(self, name: str) -> NDArray[np.int64]:
         """Return (N,) labels of a split."""
         return cast("NDArray[np.int64]", _load(self.path / name / "labels.npy"))
+
+    def example(self) -> NDArray[Any]:
+        """Return two of what the features were made from: images (2, H, W, C) uint8, or rows (2, D) float32.
+
+        Raises:
+            InputError: If the artifact is of a release that kept none.
+        """
+        if not (self.path / EXAMPLE).is_file():
+            raise InputError(f"{self.path / EXAMPLE} is missing: write the features again")
+        return cast("NDArray[Any]", np.load(self.path / EXAMPLE, allow_pickle=False))
+
+    def scaling(self) -> Floats | None:
+        """Return (2, D): what was subtracted from a table's features, then divided by; None if nothing was."""
+        path = self.path / SCALING
+        return cast("Floats", np.load(path, allow_pickle=False)) if path.is_file() else None
 
 
 def extract(
@@ -90,15 +114,16 @@ def extract(
     classifier.eval().to(memory_format=torch.channels_last)
     names = [name for name in ("train", "validation", "test") if dataset.has_split(name)]
     views = {name: 1 + (config.views if name == "train" else 0) for name in names}
-    size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
     total = sum(len(dataset.split(name)) * number for name, number in views.items())
     fields: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "train_counts": dataset.train_counts.tolist(),
         "views": config.views,
         "dataset_digest": dataset.digest,
+        "subset_sha256": dataset.subset_sha256,
     }
     with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
+        np.save(folder / EXAMPLE, dataset.split("test").images(np.arange(2)))
         done = 0
 
         def counted(block: Floats) -> Floats:
@@ -113,13 +138,39 @@ def extract(
             target.mkdir()
             np.save(target / "labels.npy", split.labels)
             np.save(target / "ids.npy", split.ids)
-            images, shape = Images(split, classifier.mean.device), (len(split), size)
-            rows = torch.arange(len(split)).split(config.batch_size)
+            images = Images(split, classifier.mean.device)
             for view in range(views[name]):
                 generator = torch.Generator().manual_seed(seed * 1_000_003 + view)
-                kind = augmentation if view else "none"
-                blocks = _blocks(classifier, images, rows, kind, generator)
-                write_array(target / f"view-{view}.npy", shape, np.float32, map(counted, blocks))
+                kind, file = augmentation if view else "none", target / f"view-{view}.npy"
+                write_view(
+                    classifier, images, kind, file, batch_size=config.batch_size, generator=generator, passed=counted
+                )
+
+
+def write_view(
+    classifier: ImageClassifier,
+    images: Images,
+    augmentation: str,
+    file: Path,
+    *,
+    batch_size: int,
+    generator: torch.Generator,
+    passed: Callable[[Floats], Floats] = lambda block: block,
+) -> None:
+    """Write the features (N, D) of one view of a split as an npy file.
+
+    Args:
+        classifier: Its backbone is used in the mode that it is in.
+        images: The split's images.
+        augmentation: Kind of augmentation; `none` for the clean view.
+        file: Where to write.
+        batch_size: Images of a forward pass.
+        generator: Of the augmentation.
+        passed: Every block of features goes through it.
+    """
+    rows, size = torch.arange(len(images.split)), int(classifier.backbone.feature_size)  # type: ignore[arg-type]
+    blocks = _blocks(classifier, images, rows.split(batch_size), augmentation, generator)
+    write_array(file, (len(rows), size), np.float32, map(passed, blocks))
 
 
 @torch.no_grad()
@@ -128,7 +179,7 @@ def _blocks(
 ) -> Iterator[Floats]:
     """Yield one view's features batch by batch."""
     for part in rows:
-        batch = augment(images.batch(part), kind, generator)
+        batch = images.views(part, kind, generator)
         yield classifier.features(classifier.preprocess(batch)).float().cpu().numpy()
 
 

@@ -8,13 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longtail.hessian.curvature import BlockOperator, Curvature
 from longtail.hessian.first_order import affine_parameters, first_order_samples
-from longtail.hessian.operators import BatchCurvature, HessianOperator, Objective
+from longtail.hessian.operators import Objective
 from longtail.hessian.trace import TraceEstimate, combine, hutchinson
 
 Blocks = Mapping[str, Sequence[str]]  # names of the parameters of each block
 _Samples = dict[str, NDArray[np.float64]]
 
+_PART = 16  # samples: smaller parts leave less variance, larger ones use the processor better
 _FORWARD = 1 / 3  # of a gradient
 _BACKWARD = 2 / 3
 
@@ -34,30 +36,35 @@ def block_traces(
     probes: int,
     generator: torch.Generator,
     progress: Callable[[int, int], None],
+    *,
+    curvature: str = "hessian",
 ) -> BlockTraces:
     """Estimate the trace of every block.
 
-    A block's trace is the sum over its parameters, so a block may be served by both ways: its parameters in which the
-    outputs are piecewise affine (see `longtail.hessian.first_order`) share one first-order backward pass a probe with
-    all other blocks, the rest takes a product of its own. Probes are drawn afresh for every batch.
+    A block's trace is the sum over its parameters, so a block may be served by both ways: parameters whose block is
+    a Gauss-Newton block (all of them for `ggn`; for `hessian` those that `longtail.hessian.first_order` finds) share
+    one first-order backward pass a probe with all other blocks, the rest takes a product of its own. Probes are drawn
+    afresh for every part of the data, so parts are small.
 
     Args:
-        objective: The objective.
+        objective: The objective; its batches are cut into parts of at most 16 samples.
         blocks: Names of the parameters of each block.
-        probes: Probes of each block for each batch.
+        probes: Probes of each block for each part.
         generator: Source of the probes, on the CPU.
         progress: Called with phases done and their number.
+        curvature: `hessian`, `ggn` or `residual`.
 
     Returns:
         The estimates; the check with few samples is not in their cost.
     """
-    names = affine_parameters(objective, generator)
+    objective = objective.in_parts(_PART)
+    names = _gauss_newton(objective, curvature, generator)
     first = _first_order(objective, _restricted(blocks, names), probes, generator)
     if first is None:
         names, first = frozenset(), [{} for _ in objective.sizes]
     progress(1, 2)
     rest = _restricted(blocks, set(objective.parameters) - names)
-    second = _second_order(objective, rest, probes, generator)
+    second = _second_order(objective, rest, probes, generator, curvature)
     progress(2, 2)
     shares = [size / objective.samples for size in objective.sizes]
     nothing = np.zeros(probes)
@@ -70,6 +77,13 @@ def block_traces(
     cost = bool(names) * (_FORWARD + probes * _BACKWARD)
     cost += bool(rest) + probes * sum(block_cost(objective, members) for members in rest.values())
     return BlockTraces(estimates, names, cost)
+
+
+def _gauss_newton(objective: Objective, curvature: str, generator: torch.Generator) -> frozenset[str]:
+    """Return the parameters whose block of the curvature is the Gauss-Newton block."""
+    if curvature == "hessian":
+        return affine_parameters(objective, generator)
+    return frozenset(objective.parameters) if curvature == "ggn" else frozenset()
 
 
 def block_cost(objective: Objective, names: Sequence[str]) -> float:
@@ -100,7 +114,7 @@ def _restricted(blocks: Blocks, names: Set[str]) -> dict[str, list[str]]:
 def _first_order(
     objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator
 ) -> list[_Samples] | None:
-    """Return samples of each batch's traces from first derivatives; nothing if a loss has no factor in the outputs."""
+    """Return samples of each part's traces from first derivatives; nothing if a loss has no factor in the outputs."""
     if not blocks:
         return None
     samples = objective.over_batches(
@@ -110,14 +124,16 @@ def _first_order(
     return found if len(found) == len(samples) else None
 
 
-def _second_order(objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator) -> list[_Samples]:
-    """Return samples of each batch's traces, by products with its Hessian's blocks."""
+def _second_order(
+    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator, curvature: str
+) -> list[_Samples]:
+    """Return samples of each part's traces, by products with its blocks."""
     if not blocks:
         return [{} for _ in objective.sizes]
-    operator = HessianOperator(objective, blocks)
+    operator = BlockOperator(objective, blocks, curvature)
     like = {block: operator.like(block) for block in blocks}
 
-    def sample(share: float, curvature: BatchCurvature) -> _Samples:
+    def sample(_share: float, curvature: Curvature) -> _Samples:
         def products(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
             return {block: curvature.product(blocks[block], vector) for block, vector in vectors.items()}
 

@@ -1,7 +1,7 @@
-"""The mean loss over a set of batches and its second derivatives, block by block. Only this module runs models."""
+"""The mean loss over a set of batches, and products with its second derivatives. Only this module runs models."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,10 +12,10 @@ from longtail.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Result = TypeVar("Result")
-Key = TypeVar("Key", bound=Hashable)
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 _DRIFT = 1e-3  # relative change of a batch's loss between passes; rounding on a GPU stays far below
+_SAME = 1e-5  # relative difference of mean losses that is rounding
 _FIXED = "give a fixed list of batches"
 
 
@@ -79,6 +79,16 @@ class Objective:
         inputs, targets = next(iter(self.batches))
         return measure(self.model, self.loss, [(inputs[:count], targets[:count])], self.parameters)
 
+    def in_parts(self, count: int) -> "Objective":
+        """Return the same objective with its batches cut into parts of at most `count` samples.
+
+        A loss that is not the mean over the samples stays in whole batches.
+        """
+        if max(self.sizes) <= count:
+            return self
+        parts = measure(self.model, self.loss, _Parts(self.batches, count), self.parameters)
+        return parts if math.isclose(parts.mean_loss, self.mean_loss, rel_tol=_SAME) else self
+
 
 def measure(model: nn.Module, loss: Loss, batches: Batches, parameters: Mapping[str, nn.Parameter]) -> Objective:
     """Pass over the data once: count it, check the loss, and find which parameters it depends on.
@@ -115,6 +125,18 @@ def measure(model: nn.Module, loss: Loss, batches: Batches, parameters: Mapping[
         raise InputError("the loss depends on no trainable parameter: check that the model is the one it is taken of")
     ordered = {name: parameter for name, parameter in parameters.items() if name in used}
     return Objective(model, loss, batches, ordered, tuple(sizes), tuple(losses))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Batches cut into smaller ones each time they are read."""
+
+    batches: Batches
+    count: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, targets in self.batches:
+            yield from zip(inputs.split(self.count), targets.split(self.count), strict=True)
 
 
 class BatchCurvature:
@@ -157,53 +179,6 @@ class BatchCurvature:
             torch.zeros_like(piece) if product is None else product.reshape(-1)
             for product, piece in zip(products, pieces, strict=True)
         ])
-
-
-class HessianOperator:
-    """Diagonal blocks of the Hessian of an objective, each a list of parameter names; products need no storage.
-
-    With one batch its graph is kept between products; with several each is rebuilt in turn, one in memory at a time.
-    """
-
-    def __init__(self, objective: Objective, blocks: Mapping[str, Sequence[str]]) -> None:
-        self.objective = objective
-        self.blocks = blocks
-        self._kept: tuple[float, BatchCurvature] | None = None
-
-    def like(self, block: str) -> Tensor:
-        """Return a vector of the block's length, dtype and device."""
-        return torch.cat([self.objective.parameters[name].detach().reshape(-1) for name in self.blocks[block]])
-
-    def over_batches(self, function: Callable[[float, BatchCurvature], Result]) -> list[Result]:
-        """Return what a function makes of each batch's share of the samples and its curvature, in turn."""
-        if self._kept is not None:
-            return [function(*self._kept)]
-        return self.objective.over_batches(lambda batch: function(batch.share, self._curvature(batch)))
-
-    def _curvature(self, batch: BatchLoss) -> BatchCurvature:
-        curvature = BatchCurvature(batch.value, self.objective.parameters)
-        if len(self.objective.sizes) == 1:
-            self._kept = (batch.share, curvature)
-        return curvature
-
-    def products(self, vectors: Mapping[Key, Tensor], block_of: Callable[[Key], str]) -> dict[Key, Tensor]:
-        """Multiply blocks of the Hessian of the mean loss, one graph a batch for all of them.
-
-        Args:
-            vectors: Vectors by any key, (P,) of the key's block.
-            block_of: Names the block of a key.
-
-        Returns:
-            The products by the same keys.
-        """
-        totals = {key: torch.zeros_like(vector) for key, vector in vectors.items()}
-
-        def add(share: float, curvature: BatchCurvature) -> None:
-            for key, vector in vectors.items():
-                totals[key] += share * curvature.product(self.blocks[block_of(key)], vector)
-
-        self.over_batches(add)
-        return totals
 
 
 def residual(batch: BatchLoss) -> Tensor:

@@ -28,7 +28,7 @@ def curvature_root(value: Tensor, outputs: Tensor, generator: torch.Generator) -
         A function from e, shaped like `outputs`, to R e of the same shape; nothing if the loss couples samples, is not
         convex in the outputs, or has so many outputs that the factors would not fit.
     """
-    multiply = _second_derivative(value, outputs)
+    multiply = second_derivative(value, outputs)
     probe = torch.randn(outputs.shape, generator=generator, dtype=torch.float64).to(outputs)
     product = multiply(probe)
     if outputs.dim() == 2:
@@ -39,7 +39,7 @@ def curvature_root(value: Tensor, outputs: Tensor, generator: torch.Generator) -
     return _eigenvector_root(multiply, probe, product)
 
 
-def _second_derivative(value: Tensor, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+def second_derivative(value: Tensor, outputs: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the product with the loss's second derivative in the outputs."""
     (gradient,) = torch.autograd.grad(value, outputs, create_graph=True)
 

@@ -12,11 +12,12 @@ from longtail.artifacts import new_artifact, open_artifact, read_json, write_jso
 from longtail.errors import InputError
 
 SCHEMA = "longtail.hessian"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCALARS = (
     "parameters",
     "trace",
     "trace_stderr",
+    "trace_sampling_stderr",
     "top_eigenvalue",
     "top_residual",
     "lowest_eigenvalue",
@@ -45,7 +46,8 @@ class LayerReport:
 
     parameters: int  # rows of the block's Hessian
     trace: float
-    trace_stderr: float  # of the random probes; the choice of the images is not in it
+    trace_stderr: float  # of the random probes, for these samples
+    trace_sampling_stderr: float | None  # of the probes and the choice of the samples; None from 16 samples or fewer
     top_eigenvalue: float
     top_residual: float  # an eigenvalue lies within this distance of `top_eigenvalue`
     lowest_eigenvalue: float
@@ -65,6 +67,7 @@ class Report:
     loss: float  # mean over the samples: compare traces at equal loss only
     cost: float  # floor by operation count, in forward and backward passes over all samples
     seed: int
+    curvature: str  # `hessian`, `ggn` or `residual`
 
     def save(self, path: Path) -> None:
         """Write the report as a folder (JSON and npz), whole or not at all.
@@ -79,6 +82,7 @@ class Report:
             "loss": self.loss,
             "cost": self.cost,
             "seed": self.seed,
+            "curvature": self.curvature,
             "full": _scalars(self.full),
             "layers": [{"name": name, **_scalars(layer)} for name, layer in self.layers.items()],
         }
@@ -108,7 +112,7 @@ class Report:
                 rows = [content["full"], *content["layers"]]
                 blocks = [_layer(row, {name: arrays[f"{i}.{name}"] for name in _ARRAYS}) for i, row in enumerate(rows)]
             names = [row["name"] for row in content["layers"]]
-            rest = {name: content[name] for name in ("samples", "loss", "cost", "seed")}
+            rest = {name: content[name] for name in ("samples", "loss", "cost", "seed", "curvature")}
         except (KeyError, TypeError) as error:
             raise InputError(
                 f"{path} lacks {error}: it is not a report of this release; run the analysis again"

@@ -16,10 +16,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TraceEstimate:
-    """A trace and the standard error that the probes leave; the sampling of the data is not in it."""
+    """A trace with two standard errors."""
 
     value: float
-    stderr: float
+    stderr: float  # that the probes leave, for these samples
+    sampling_stderr: float | None  # that the probes and the choice of the samples leave; None from a single part
 
 
 def signs(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
@@ -79,8 +80,9 @@ def factored(
 def combine(samples: Sequence[NDArray[np.float64]], shares: Sequence[float]) -> TraceEstimate:
     """Combine the samples of a matrix that is the weighted sum of parts, each part probed afresh.
 
-    The variance is the sum of the parts' variances: fresh probes for each part make the error of B equal parts
-    smaller than that of one probe kept for all of them, at the same cost.
+    The probes' variance is the sum of the parts' variances: fresh probes for each part make the error of B equal
+    parts smaller than that of one probe kept for all of them, at the same cost. The spread of the parts' estimates
+    shows the choice of the samples as well, as the parts are disjoint.
 
     Args:
         samples: Samples of each part, (probes,), at least two.
@@ -89,6 +91,10 @@ def combine(samples: Sequence[NDArray[np.float64]], shares: Sequence[float]) -> 
     Returns:
         The estimate.
     """
-    value = sum(share * float(part.mean()) for share, part in zip(shares, samples, strict=True))
-    variance = sum(share**2 * float(part.var(ddof=1)) / len(part) for share, part in zip(shares, samples, strict=True))
-    return TraceEstimate(value, float(np.sqrt(variance)))
+    weights, means = np.array(shares), np.array([part.mean() for part in samples])
+    value = float(weights @ means)
+    probes = sum(share**2 * float(part.var(ddof=1)) / len(part) for share, part in zip(shares, samples, strict=True))
+    spread = None
+    if len(samples) > 1:
+        spread = float(np.sqrt(len(samples) / (len(samples) - 1) * np.sum((weights * (means - value)) ** 2)))
+    return TraceEstimate(value, float(np.sqrt(probes)), spread)

@@ -1,7 +1,9 @@
 """Networks: backbones, classifier heads, and the classifier made of both that reads raw images."""
 
-from longtail.networks.classifier import BACKBONES, ImageClassifier, NetworkSpec, build, load, save
+from longtail.networks.classifier import ImageClassifier, NetworkSpec, build, load, save
 from longtail.networks.heads import HEADS, build_head, normalises_features
+from longtail.networks.initialization import start
+from longtail.networks.registry import BACKBONES
 
 __all__ = [
     "BACKBONES",
@@ -13,4 +15,5 @@ __all__ = [
     "load",
     "normalises_features",
     "save",
+    "start",
 ]

@@ -13,19 +13,12 @@ from torch.nn import functional as F
 from longtail.artifacts import new_artifact, open_artifact
 from longtail.errors import InputError
 from longtail.networks.heads import build_head, normalises_features
-from longtail.networks.resnet_cifar import resnet32, resnet32_128
-from longtail.networks.small import LeNet, SmallCNN
+from longtail.networks.registry import build_backbone
 
 SCHEMA = "longtail.network"
 SCHEMA_VERSION = 1
 LOG_OFFSET = 1e-6
 """Added before the logarithm that stands for power 0, as in `longtail.calibration.tukey`."""
-BACKBONES: dict[str, Callable[[int], nn.Module]] = {
-    "small_cnn": SmallCNN,
-    "lenet": LeNet,
-    "resnet32": resnet32,
-    "resnet32_128": resnet32_128,
-}
 
 
 @dataclass(frozen=True)
@@ -36,9 +29,10 @@ class NetworkSpec:
     head: str
     image_shape: tuple[int, int, int]  # (H, W, C)
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]  # (C,), of pixel values in [0, 1]
-    std: tuple[float, ...]  # (C,)
+    mean: tuple[float, ...]  # of pixel values in [0, 1], one a channel that the network reads; grey is repeated
+    std: tuple[float, ...]  # likewise
     scale: float = 10.0
+    input_size: int = 0  # side in pixels that images are resized to; 0 gives them to the network as they are
 
 
 class ImageClassifier(nn.Module):
@@ -49,7 +43,9 @@ class ImageClassifier(nn.Module):
 
     Attributes:
         tukey: Power that features are raised to before the head (after L2 normalisation for a cosine head);
-            1 unless the head was retrained on features that were transformed so.
+            1 unless the head was retrained on features that were transformed so. A power that is no whole
+            number needs features that are not negative, which networks that end in a ReLU have, but transformers
+            have not.
     """
 
     mean: Tensor
@@ -58,7 +54,7 @@ class ImageClassifier(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = BACKBONES[spec.network](spec.image_shape[2])
+        self.backbone = build_backbone(spec.network, len(spec.mean))
         self.head = build_head(spec.head, int(self.backbone.feature_size), len(spec.class_names), spec.scale)  # type: ignore[arg-type]
         self.tukey = 1.0
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1) * 255)
@@ -67,9 +63,14 @@ class ImageClassifier(nn.Module):
     def preprocess(self, images: Tensor) -> Tensor:
         """Return normalised float images (N, C, H, W) from raw uint8 ones (N, H, W, C).
 
-        The result is a view in channels-last order: no copy is made but the conversion to float.
+        The result is a view in channels-last order: no copy is made but the conversion to float. For a network with
+        an input size of its own the whole image is resized to that square, antialiased bilinear.
         """
-        return (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        size = (self.spec.input_size, self.spec.input_size)
+        if self.spec.input_size and x.shape[2:] != size:
+            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+        return x
 
     def features(self, x: Tensor) -> Tensor:
         """Return features (N, D) of normalised images (N, C, H, W)."""
@@ -121,13 +122,25 @@ def build(spec: NetworkSpec, seed: int) -> ImageClassifier:
         return ImageClassifier(spec)
 
 
-def save(classifier: ImageClassifier, path: Path, fields: dict[str, Any]) -> None:
-    """Write a classifier's spec and weights as an artifact; `fields` are added to its manifest."""
+def save(
+    classifier: ImageClassifier, path: Path, fields: dict[str, Any], write: Callable[[Path], None] | None = None
+) -> None:
+    """Write a classifier's spec and weights as an artifact.
+
+    Args:
+        classifier: What to write.
+        path: Where the artifact appears.
+        fields: Added to its manifest.
+        write: Writes more files into the folder that it is given.
+    """
     with new_artifact(
         path, SCHEMA, SCHEMA_VERSION, {"spec": asdict(classifier.spec), "tukey": classifier.tukey, **fields}
     ) as folder:
         state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-        save_file(state, folder / "weights.safetensors")
+        # So that the file alone tells which images the weights are for: `mean` and `std` are among the tensors.
+        save_file(state, folder / "weights.safetensors", {"input_size": str(classifier.spec.input_size)})
+        if write is not None:
+            write(folder)
 
 
 def load(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:

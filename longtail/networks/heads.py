@@ -63,3 +63,8 @@ def build_head(name: str, in_features: int, classes: int, scale: float = 10.0) -
 def normalises_features(name: str) -> bool:
     """Return whether a head sees only the direction of a feature vector."""
     return name != "linear"
+
+
+def logit_scale(head: nn.Module) -> Tensor | float:
+    """Return what a head multiplies its cosines by; 1 for a linear head."""
+    return F.softplus(head.scale) if isinstance(head, CosineHead) else 1.0

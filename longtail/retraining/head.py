@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,15 @@ from longtail.config import RetrainingConfig
 from longtail.features import Features
 from longtail.training.schedule import learning_rate
 
-EpochSet = Callable[[int, torch.Generator], tuple["FeatureSet", Tensor]]
+
+class Batches(Protocol):
+    """Features by row."""
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (n, D) and labels (n,) of rows (n,)."""
+
+
+EpochSet = Callable[[int, torch.Generator], tuple[Batches, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class FeatureSet:
     @classmethod
     def real_only(cls, features: Features, view: int) -> "FeatureSet":
         """Return the training features of a view, as the backbone gives them."""
-        real = _resident(features.train(view))
+        real = resident(features.train(view))
         return cls(real, real[:0], torch.from_numpy(features.labels("train").copy()))
 
     @classmethod
@@ -36,7 +44,7 @@ class FeatureSet:
         """Return the training features of a view in the sampler's space, and a generated set."""
         labels = np.concatenate([features.labels("train"), samples.labels])
         real = torch.from_numpy(samples.transform(features.train(view)))
-        return cls(real, _resident(samples.rows), torch.from_numpy(labels))
+        return cls(real, resident(samples.rows), torch.from_numpy(labels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,7 +106,7 @@ def fit_head(
     head.eval()
 
 
-def _resident(array: Any) -> Tensor:
+def resident(array: Any) -> Tensor:
     """Return a tensor that shares the (memory-mapped, read-only) array's pages."""
     import warnings
 

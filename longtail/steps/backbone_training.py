@@ -1,41 +1,26 @@
 """Step 2: train the network on the imbalanced images."""
 
+import dataclasses
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from longtail.artifacts import sha256_json
-from longtail.config import BackboneConfig, to_dict
-from longtail.data.dataset import Dataset
-from longtail.networks import NetworkSpec, build, save
+from longtail.artifacts import file_digest, sha256_json
+from longtail.config import BackboneConfig, DataConfig, parse, to_dict
+from longtail.data.dataset import Dataset, build_dataset
+from longtail.networks import ImageClassifier, NetworkSpec, save, start
 from longtail.pages import Details, Plot, Section, html_report
-from longtail.steps.execution import Context, home_folder
-from longtail.training import distributed, train
+from longtail.steps.execution import Context, child_seed, home_folder
+from longtail.training import distributed, epoch_count, teacher_recipe, train
 from longtail.training.figures import history_figure
 
 
 def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
     """Return metadata of the `backbone` artifact that it writes: the network with the head it was trained with."""
     dataset = Dataset.open(context.inputs["dataset"])
-    spec = NetworkSpec(
-        network=config.network,
-        head=config.head,
-        image_shape=dataset.image_shape,
-        class_names=dataset.class_names,
-        mean=tuple(dataset.mean),
-        std=tuple(dataset.std),
-        scale=config.scale,
-    )
-    classifier = build(spec, context.seed)
-    key = sha256_json([to_dict(config), dataset.digest, context.seed, os.environ.get("LONGTAIL_CODE", "")])
-    history = train(
-        classifier,
-        dataset.split("train"),
-        dataset.split("validation") if dataset.has_split("validation") else None,
-        config,
-        seed=context.seed,
-        checkpoint=home_folder("checkpoints") / f"{key[:32]}.safetensors",
-        on_epoch=context.on_epoch(config.epochs),
-    )
+    teacher = _teacher(config, dataset, context) if config.distillation.weight else None
+    classifier, history = _trained(config, dataset, context, context.seed, teacher)
     if distributed.rank() != 0:
         return {}
     fields = {"dataset_digest": dataset.digest, "augmentation": config.augmentation, "history": history}
@@ -48,4 +33,52 @@ def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
         [Section("Training", [curves]), Section("Settings", [Details("backbone", to_dict(config))])],
     )
     context.outputs["report"].write_text(page, encoding="utf-8")
-    return {"backbone": {"epochs": config.epochs, "train_loss": history[-1]["train/loss"]}}
+    return {"backbone": {"epochs": len(history), "train_loss": history[-1]["train/loss"]}}
+
+
+def _teacher(config: BackboneConfig, dataset: Dataset, context: Context) -> ImageClassifier:
+    """Return the trained teacher; its checkpoint is the one that a run of its seed would write for itself."""
+    seed = config.distillation.teacher_seed or 10 * context.pipeline_seed
+    recipe, own = teacher_recipe(config), child_seed(seed, "backbone_training")
+    if config.distillation.teacher_subset == "same":
+        return _trained(recipe, dataset, context, own, prefix="teacher/")[0]
+    origin = dataclasses.replace(parse(DataConfig, dataset.fields["origin"], "origin"), seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        build_dataset(origin, Path(folder) / "dataset")
+        return _trained(recipe, Dataset.open(Path(folder) / "dataset"), context, own, prefix="teacher/")[0]
+
+
+def _trained(
+    config: BackboneConfig,
+    dataset: Dataset,
+    context: Context,
+    seed: int,
+    teacher: ImageClassifier | None = None,
+    prefix: str = "",
+) -> tuple[ImageClassifier, list[dict[str, float]]]:
+    """Return a classifier after training it, or going on from its checkpoint, and its history."""
+    spec = NetworkSpec(
+        network=config.network,
+        head=config.head,
+        image_shape=dataset.image_shape,
+        class_names=dataset.class_names,
+        mean=tuple(dataset.mean),
+        std=tuple(dataset.std),
+        scale=config.scale,
+    )
+    classifier = start(spec, config.weights, seed)
+    training = dataset.split("train")
+    weights = file_digest(config.weights)
+    key = sha256_json([to_dict(config), dataset.digest, seed, weights, os.environ.get("LONGTAIL_CODE", "")])
+    history = train(
+        classifier,
+        training,
+        dataset.split("validation") if dataset.has_split("validation") else None,
+        config,
+        seed=seed,
+        teacher=teacher,
+        checkpoint=home_folder("checkpoints") / f"{key[:32]}.safetensors",
+        on_epoch=context.on_epoch(epoch_count(config, len(training)), prefix),
+    )
+    context.run.log_metrics({f"{prefix}train/total_seconds": sum(epoch["train/seconds"] for epoch in history)})
+    return classifier, history

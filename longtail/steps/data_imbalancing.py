@@ -5,6 +5,7 @@ from typing import Any
 from longtail.config import DataConfig, to_dict
 from longtail.data.dataset import build_dataset
 from longtail.data.figures import counts_figure
+from longtail.data.problems import listing
 from longtail.pages import Details, Plot, Section, Text, html_report
 from longtail.steps.execution import Context
 
@@ -17,6 +18,7 @@ def run(config: DataConfig, context: Context) -> dict[str, dict[str, Any]]:
         f"{sum(counts):,} training images in {len(counts)} classes, {max(counts)} in the largest and {min(counts)} in "
         f"the smallest; {images['test']['images']:,} test images. Subset SHA-256 {fields['subset_sha256']}."
     )
+    texts = [Text(summary), *map(Text, _remarks(fields))]
     figure = counts_figure(counts, fields["class_names"])
     context.run.log_figure(figure, "class_counts.png")
     context.run.log_metrics({
@@ -32,7 +34,29 @@ def run(config: DataConfig, context: Context) -> dict[str, dict[str, Any]]:
     plot = Plot(figure, "Training images of each class, sorted by count")
     page = html_report(
         f"Data: {fields['name']}",
-        [Section("Training images", [Text(summary), plot]), Section("Settings", [Details("data", to_dict(config))])],
+        [Section("Training images", [*texts, plot]), Section("Settings", [Details("data", to_dict(config))])],
     )
     context.outputs["report"].write_text(page, encoding="utf-8")
     return {"dataset": {"subset_sha256": fields["subset_sha256"], "train_images": sum(counts)}}
+
+
+def _remarks(fields: dict[str, Any]) -> list[str]:
+    """Return what a reader of the results should know about the images."""
+    remarks = [f"{fields['remark']}."] if fields["remark"] else []
+    if fields["held_out"]:
+        remarks.append(
+            "The source has no test split: its test images were held out of each class by data.split_seed, and are the "
+            "same for every data.seed."
+        )
+    names = fields["class_names"]
+    untested = [name for name, count in zip(names, fields["test_counts"], strict=True) if not count]
+    if untested:
+        remarks.append(
+            f"{len(untested)} classes have too few images to be tested; no accuracy counts them: {listing(untested)}."
+        )
+    if fields["splits"].get("validation", {}).get("folder") == "test":
+        remarks.append(
+            "Validation is on the test images, so accuracies of the epoch that it selects are optimistic: for parity "
+            "studies alone."
+        )
+    return remarks

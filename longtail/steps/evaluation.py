@@ -1,8 +1,11 @@
 """Step 7: all classifiers side by side on the whole test set, by how many training images a class has."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from longtail.artifacts import new_artifact, write_json
 from longtail.config import EvaluationConfig, to_dict
@@ -15,14 +18,19 @@ from longtail.evaluation import (
     evaluate,
     groups_figure,
     per_class_figure,
+    tail_figure,
+    tail_rows,
 )
-from longtail.features import Features
-from longtail.networks import load
+from longtail.features import Features, features_to_test
+from longtail.features.extraction import Floats
+from longtail.networks import ImageClassifier, load
 from longtail.pages import Details, Plot, Section, Table, html_report
 from longtail.steps.execution import Context
 
 SCHEMA = "longtail.results"
 SCHEMA_VERSION = 1
+ROWS = 4096
+"""Test rows that are classified at once."""
 
 
 def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]:
@@ -35,9 +43,9 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
             raise InputError(f"{path} was retrained on other features: give classifiers of the same run")
         if manifest["method"] in evaluations:
             raise InputError(f"{path} is a second {manifest['method']!r}: give one classifier of each method")
-        scores = _scores(classifier, features)
+        predictions = _predictions(classifier, features_to_test(path, manifest, features), path)
         evaluations[manifest["method"]] = evaluate(
-            scores,
+            predictions,
             features.labels("test"),
             features.train_counts,
             many_above=config.many_above,
@@ -63,9 +71,15 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
 
 
 @torch.no_grad()
-def _scores(classifier: Any, features: Features) -> Any:
-    chunks = torch.from_numpy(features.split("test").copy()).split(4096)
-    return torch.cat([classifier.classify(chunk) for chunk in chunks]).numpy()
+def _predictions(classifier: ImageClassifier, features: Floats, path: Path) -> NDArray[np.int64]:
+    """Return (N,) predicted classes; a part at a time, as all logits of millions of rows would not fit."""
+    found = [torch.empty(0, dtype=torch.int64)]
+    for start in range(0, len(features), ROWS):
+        logits = classifier.classify(torch.from_numpy(np.array(features[start : start + ROWS])))
+        if bool(logits.isnan().any()):
+            raise InputError(f"{path} gives NaN on test rows: its training diverged; lower its learning rate")
+        found.append(logits.argmax(dim=1))
+    return torch.cat(found).numpy()
 
 
 def _page(config: EvaluationConfig, features: Features, evaluations: dict[str, Evaluation], context: Context) -> str:
@@ -76,6 +90,10 @@ def _page(config: EvaluationConfig, features: Features, evaluations: dict[str, E
             per_class_figure(evaluations, features.train_counts, features.class_names),
             "Accuracy of each class, sorted by training images, and the gain over the first classifier",
         ),
+        "tail_confusion": (
+            tail_figure(evaluations, features.train_counts, features.class_names),
+            f"What the smallest classes are taken for, by {next(iter(evaluations))} and by {last}",
+        ),
         f"confusion_{last}": (
             confusion_figure(evaluations[last], features.class_names, features.train_counts),
             f"Confusion matrix of {last}",
@@ -84,12 +102,14 @@ def _page(config: EvaluationConfig, features: Features, evaluations: dict[str, E
     for name, (figure, _) in figures.items():
         context.run.log_figure(figure, f"{name}.png")
     header, *rows = comparison_rows(evaluations)
-    plots = [Plot(figure, alt) for figure, alt in figures.values()]
+    tail_header, *tail = tail_rows(evaluations, features.train_counts, features.class_names)
+    plots = [Plot(figure, alt, alt) for figure, alt in figures.values()]
     return html_report(
         "Evaluation on the test set",
         [
             Section("Classifiers side by side", [Table(header, rows), plots[0]]),
-            Section("By class", plots[1:]),
+            Section("By class", plots[1:2]),
+            Section("Confusion", [*plots[2:], Table(tail_header, tail)]),
             Section("Settings", [Details("evaluation", to_dict(config))]),
         ],
     )

@@ -17,7 +17,7 @@ from longtail.config import parse, to_dict
 from longtail.errors import InputError
 from longtail.progress import Progress, progress
 from longtail.steps import events
-from longtail.steps.registry import STEPS
+from longtail.steps.registry import EVERY_STEP
 from longtail.tracking.run import Run, git_commit, home, step_run
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Context:
         inputs: Folder, or list of folders, of each input artifact.
         outputs: Where each output appears.
         seed: The step's own child of the pipeline's seed.
+        pipeline_seed: The pipeline's seed.
         method: The retraining method, for the step that runs once for each.
         run: The MLflow run.
     """
@@ -55,6 +56,7 @@ class Context:
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Path]
     seed: int
+    pipeline_seed: int
     method: str
     run: Run
 
@@ -67,13 +69,18 @@ class Context:
         shown: dict[str, Progress] = {}
         return lambda phase, done, total: shown.setdefault(phase, progress(phase, unit))(done, total)
 
-    def on_epoch(self, epochs: int) -> Callable[[int, dict[str, float]], None]:
-        """Return a function that logs an epoch's metrics in one batch and shows them in one line."""
+    def on_epoch(self, epochs: int, prefix: str = "") -> Callable[[int, dict[str, float]], None]:
+        """Return a function that logs an epoch's metrics in one batch and shows them in one line.
+
+        Args:
+            epochs: In all.
+            prefix: Put before the names of the metrics.
+        """
 
         def report(epoch: int, metrics: dict[str, float]) -> None:
-            self.run.log_metrics(metrics, step=epoch)
+            self.run.log_metrics({f"{prefix}{name}": value for name, value in metrics.items()}, step=epoch)
             shown = "  ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in metrics.items())
-            log.info("epoch %d of %d  %s", epoch, epochs, shown)
+            log.info("%sepoch %d of %d  %s", prefix.replace("/", " "), epoch, epochs, shown)
 
         return report
 
@@ -82,7 +89,7 @@ def run_step(
     name: str,
     *,
     config: Mapping[str, Any],
-    inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]],
+    inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike] | None],
     outputs: Mapping[str, ArtifactLike],
     seed: int = 0,
     method: str = "",
@@ -92,23 +99,25 @@ def run_step(
     Bad input ends the process with exit code 2 and one line; SIGTERM with 143.
 
     Args:
-        name: One of `STEPS`.
+        name: One of `EVERY_STEP`.
         config: Settings of the step; numbers may come as floats.
-        inputs: Artifacts by name.
+        inputs: Artifacts by name; None for one that the step can do without.
         outputs: Artifacts to write by name.
         seed: The pipeline's seed; the step draws from a child of it.
         method: Retraining method, for `classifier_retraining`.
     """
     label = f"{name}/{method}" if method else name
     with events.step(label):
-        settings = parse(STEPS[name].config, config, STEPS[name].group)
-        lineage = _check_inputs(inputs)
+        settings = parse(EVERY_STEP[name].config, config, EVERY_STEP[name].group)
+        given = {key: value for key, value in inputs.items() if value is not None}
+        lineage = _check_inputs(given)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
         with step_run(label, logged, {}) if _is_first_process() else nullcontext(Run.silent()) as run:
             context = Context(
-                {key: _paths(value) for key, value in inputs.items()},
+                {key: _paths(value) for key, value in given.items()},
                 {key: Path(value.path) for key, value in outputs.items()},
                 child_seed(seed, label),
+                seed,
                 method,
                 run,
             )

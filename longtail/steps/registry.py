@@ -9,8 +9,11 @@ from longtail.config import (
     DataConfig,
     EvaluationConfig,
     FeaturesConfig,
+    HeadConfig,
     HessianConfig,
     RetrainingConfig,
+    SweepConfig,
+    TableConfig,
 )
 
 
@@ -26,6 +29,7 @@ class Step:
         outputs: Folders it writes, by name.
         page: Whether it also writes a `report` page.
         per_method: Whether it runs once for each retraining method.
+        optional: Those of its inputs that it can do without.
     """
 
     summary: str
@@ -35,6 +39,7 @@ class Step:
     outputs: tuple[str, ...]
     page: bool = False
     per_method: bool = False
+    optional: tuple[str, ...] = ()
 
 
 STEPS: dict[str, Step] = {
@@ -57,9 +62,10 @@ STEPS: dict[str, Step] = {
         "retrain the classifier",
         RetrainingConfig,
         "retraining",
-        ("dataset", "backbone", "features", "samples"),
+        ("backbone", "features", "samples", "dataset"),
         ("classifier",),
         per_method=True,
+        optional=("dataset",),
     ),
     "hessian_analysis": Step(
         "measure the curvature, layer by layer",
@@ -73,3 +79,20 @@ STEPS: dict[str, Step] = {
         "compare the classifiers", EvaluationConfig, "evaluation", ("features", "classifiers"), ("results",), page=True
     ),
 }
+
+FEATURE_STEPS: dict[str, Step] = {
+    "feature_import": Step(
+        "read features that were computed elsewhere", TableConfig, "table", (), ("features",), page=True
+    ),
+    "head_training": Step("train a first head on them", HeadConfig, "head", ("features",), ("backbone",)),
+}
+"""Steps before `calibrated_sampling` in a run that starts from features."""
+
+SWEEP_STEPS: dict[str, Step] = {
+    "sweep_summary": Step(
+        "tabulate accuracy over settings and seeds", SweepConfig, "sweep", ("results",), ("summary",), page=True
+    ),
+}
+"""Steps over many runs of the pipeline."""
+
+EVERY_STEP = STEPS | FEATURE_STEPS | SWEEP_STEPS

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-_EXAMPLE_IMAGES = 2
-"""`torch.export` fixes the batch size of an example with one image; more only make the model's files larger."""
+_EXAMPLES = 2
+"""`torch.export` fixes the batch size of an example with one input; more only make the model's files larger."""
 
 
 def log_classifier(
@@ -30,13 +30,13 @@ def log_classifier(
     name: str,
     metadata: Mapping[str, Any],
 ) -> str:
-    """Log a classifier of raw images, to be loaded by `mlflow.pyfunc.load_model`.
+    """Log a classifier of raw images or of feature rows, to be loaded by `mlflow.pyfunc.load_model`.
 
     Args:
         run: The run that made it.
-        module: Maps uint8 images (N, H, W, C) to class probabilities (N, classes) float32. It is copied to the
-            CPU and put in evaluation mode; the module itself is left as it is.
-        example: At least two images, (B, H, W, C) uint8; the first two are stored with the model.
+        module: Maps images (N, H, W, C) uint8, or rows (N, D) float32, to class probabilities (N, classes) float32. It
+            is copied to the CPU and put in evaluation mode; the module itself is left as it is.
+        example: At least two images (B, H, W, C) uint8 or rows (B, D) float32; the first two are stored with the model.
         class_names: One name for each column of the probabilities.
         name: The model's name in the run.
         metadata: More JSON values to keep in the model's own file, such as the data set's digest.
@@ -47,10 +47,11 @@ def log_classifier(
     Raises:
         InputError: If the example has another shape or type.
     """
-    if example.ndim != 4 or len(example) < _EXAMPLE_IMAGES or example.dtype.name != "uint8":
+    kind = (example.ndim, example.dtype.name)
+    if kind not in ((4, "uint8"), (2, "float32")) or len(example) < _EXAMPLES:
         raise InputError(
-            f"example images are {example.dtype.name} of shape {example.shape}: give at least {_EXAMPLE_IMAGES} "
-            "uint8 images (B, H, W, C)"
+            f"examples are {example.dtype.name} of shape {example.shape}: give at least {_EXAMPLES} uint8 images "
+            "(B, H, W, C) or float32 rows (B, D)"
         )
     frozen = copy.deepcopy(module).cpu().eval()
     details = {**redact(metadata), "class_names": list(class_names)}
@@ -63,7 +64,7 @@ def log_classifier(
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model"
-                _save(path, frozen, example[:_EXAMPLE_IMAGES], details, logged, run.run_id)
+                _save(path, frozen, example[:_EXAMPLES], details, logged, run.run_id)
                 client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             client.finalize_logged_model(logged.model_id, "FAILED")
@@ -90,7 +91,7 @@ def _save(
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    images = TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))
+    given = TensorSpec(example.dtype, (-1, *example.shape[1:]))
     probabilities = TensorSpec(np.dtype(np.float32), (-1, len(metadata["class_names"])))
     model = Model(
         artifact_path=logged.artifact_location, run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id
@@ -100,7 +101,7 @@ def _save(
         str(path),
         mlflow_model=model,
         serialization_format="pt2",
-        signature=ModelSignature(Schema([images]), Schema([probabilities])),
+        signature=ModelSignature(Schema([given]), Schema([probabilities])),
         input_example=example,
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
         metadata=metadata,

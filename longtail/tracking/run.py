@@ -35,6 +35,7 @@ __all__ = [
     "home",
     "pipeline_run",
     "step_run",
+    "sweep_run",
     "tracking_uri",
 ]
 
@@ -42,8 +43,10 @@ _LOGGER = logging.getLogger(__name__)
 _SCHEMA_VERSION = 1
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on training runs instead of traces of language models."""
-_PIPELINE_TAG = "kfp.pipeline_run_id"
+PIPELINE_TAG = "kfp.pipeline_run_id"
 PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "longtail.sweep"
+"""On a pipeline's run inside a sweep, which is its parent; tells it from a step that carries the pipeline's tag."""
 _SETTLE_SECONDS = 1.0
 """Longer than another process takes from finding no parent to having made one."""
 
@@ -62,8 +65,27 @@ _CLIENT_DEFAULTS = {
 
 
 @contextmanager
+def sweep_run(name: str, config: Mapping[str, Any]) -> Generator[Run, None, None]:
+    """Open a run that those of a sweep's pipelines nest below; `config` says what is swept.
+
+    Yields:
+        The run. It ends FINISHED, FAILED after an exception, or KILLED after an interrupt.
+    """
+
+    def locate() -> Located:
+        client = _client()
+        experiment = _experiment_id(client)
+        return Located(client, client.create_run(experiment, run_name=name).info.run_id, experiment)
+
+    run = Run(locate)
+    with _ending(run):
+        _describe(run, config, {})
+        yield run
+
+
+@contextmanager
 def pipeline_run(
-    pipeline_run_id: str, config: Mapping[str, Any], tags: Mapping[str, Any]
+    pipeline_run_id: str, config: Mapping[str, Any], tags: Mapping[str, Any], *, name: str = "", sweep: str = ""
 ) -> Generator[Run, None, None]:
     """Open the run that stands for a whole pipeline, and end it when the block ends.
 
@@ -71,16 +93,19 @@ def pipeline_run(
         pipeline_run_id: The pipeline's own run id; a run tagged with it is opened again.
         config: The resolved configuration, logged as parameters and as `config.json`.
         tags: More tags, such as `dataset_digest`; `git_commit`, `seed` and `schema_version` come by themselves.
+        name: The run's name; empty makes one from the id.
+        sweep: Id of the sweep's run that it nests below; empty for a pipeline on its own.
 
     Yields:
         The run. It ends FINISHED, FAILED after an exception, or KILLED after an interrupt.
     """
     _check_pipeline_run_id(pipeline_run_id)
+    nesting = {PARENT_TAG: sweep, SWEEP_TAG: sweep} if sweep else {}
 
     def locate() -> Located:
         client = _client()
         experiment = _experiment_id(client)
-        run_id = _find_or_create_parent(client, experiment, pipeline_run_id)
+        run_id = _find_or_create_parent(client, experiment, pipeline_run_id, name, nesting)
         client.update_run(run_id, status="RUNNING")
         return Located(client, run_id, experiment)
 
@@ -142,7 +167,7 @@ def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
         experiment = _experiment_id(client)
         parents = _parents(client, experiment, pipeline_run_id)
         if not parents:
-            raise LookupError(f"no run has the tag {_PIPELINE_TAG}={pipeline_run_id}")
+            raise LookupError(f"no run has the tag {PIPELINE_TAG}={pipeline_run_id}")
         return Located(client, parents[0], experiment)
 
     def kill_lost_children(client: Any) -> None:
@@ -204,15 +229,20 @@ def _check_pipeline_run_id(pipeline_run_id: str) -> None:
         raise InputError(f"pipeline run id {pipeline_run_id!r}: only letters, digits, '_', '.' and '-' are allowed")
 
 
-def _client() -> Any:
+def connect(uri: str) -> Any:
+    """Return an `MlflowClient` of a tracking server, one that gives up on a dead server soon."""
     for name, value in _CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    return MlflowClient(tracking_uri=uri)
+
+
+def _client() -> Any:
     uri = tracking_uri()
     if file := sqlite_file(uri):
         file.parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri)
+    return connect(uri)
 
 
 def _experiment_id(client: Any) -> str:
@@ -235,7 +265,9 @@ def _experiment_id(client: Any) -> str:
     return str(found.experiment_id)
 
 
-def _find_or_create_parent(client: Any, experiment_id: str, pipeline_run_id: str) -> str:
+def _find_or_create_parent(
+    client: Any, experiment_id: str, pipeline_run_id: str, name: str = "", tags: Mapping[str, str] | None = None
+) -> str:
     """Return the pipeline's run, the same one to all processes that ask at the same moment.
 
     MLflow has no unique tags, so whoever makes a run waits until a run made at the same moment must be visible,
@@ -243,8 +275,9 @@ def _find_or_create_parent(client: Any, experiment_id: str, pipeline_run_id: str
     """
     if parents := _parents(client, experiment_id, pipeline_run_id):
         return parents[0]
-    name = f"pipeline-{pipeline_run_id[:8]}"
-    created = client.create_run(experiment_id, tags={_PIPELINE_TAG: pipeline_run_id}, run_name=name).info.run_id
+    tags = {PIPELINE_TAG: pipeline_run_id, **(tags or {})}
+    name = name or f"pipeline-{pipeline_run_id[:8]}"
+    created = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     time.sleep(_SETTLE_SECONDS)
     oldest = _parents(client, experiment_id, pipeline_run_id)[0]
     if oldest != created:
@@ -253,7 +286,7 @@ def _find_or_create_parent(client: Any, experiment_id: str, pipeline_run_id: str
 
 
 def _parents(client: Any, experiment_id: str, pipeline_run_id: str) -> list[str]:
-    """Return the runs that carry the pipeline's tag and are nobody's child, oldest first."""
-    runs = client.search_runs([experiment_id], f"tags.`{_PIPELINE_TAG}` = '{pipeline_run_id}'")
-    outer = [run for run in runs if PARENT_TAG not in run.data.tags]
+    """Return the runs that carry the pipeline's tag and are no child, but of a sweep, oldest first."""
+    runs = client.search_runs([experiment_id], f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}'")
+    outer = [run for run in runs if run.data.tags.get(PARENT_TAG) == run.data.tags.get(SWEEP_TAG)]
     return [run.info.run_id for run in sorted(outer, key=lambda run: (run.info.start_time, run.info.run_id))]

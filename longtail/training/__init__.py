@@ -1,5 +1,7 @@
 """Backbone training."""
 
-from longtail.training.loop import predict, train
+from longtail.training.distillation import teacher_recipe
+from longtail.training.loop import epoch_count, train
+from longtail.training.prediction import predict
 
-__all__ = ["predict", "train"]
+__all__ = ["epoch_count", "predict", "teacher_recipe", "train"]

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from longtail.data.dataset import Split
+from longtail.training.augmentation import augment, mirror, weak
 
 
 class Images:
@@ -24,3 +25,15 @@ class Images:
         if self.resident is not None:
             return self.resident[rows.to(self.device)]
         return torch.from_numpy(self.split.images(rows.numpy())).to(self.device, non_blocking=True)
+
+    def views(self, rows: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
+        """Return randomly cropped and mirrored images (n, H, W, C) uint8 of rows (n,).
+
+        A split with a crop size gives crops of random place, area and aspect; others are shifted.
+        """
+        kind = weak(augmentation)
+        if not self.split.crop_size or kind == "none":
+            return augment(self.batch(rows), kind, generator)
+        draws = np.random.default_rng(int(torch.randint(1 << 62, (1,), generator=generator)))
+        crops = torch.from_numpy(self.split.random_crops(rows.numpy(), draws)).to(self.device, non_blocking=True)
+        return mirror(crops, generator) if kind == "crop_flip" else crops

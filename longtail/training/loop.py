@@ -8,22 +8,26 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from longtail.config import BackboneConfig
 from longtail.data.dataset import Split
 from longtail.networks import ImageClassifier
+from longtail.networks.heads import logit_scale
 from longtail.training import distributed
-from longtail.training.augmentation import augment
+from longtail.training.augmentation import apply_policy, cut_out
 from longtail.training.batches import Images
 from longtail.training.checkpoint import exclusive, load_checkpoint, save_checkpoint
+from longtail.training.class_aware import class_aware_order
+from longtail.training.distillation import Distillation
+from longtail.training.losses import ClassLoss
+from longtail.training.mixing import mix
+from longtail.training.optimisation import make_optimizer, set_mode, set_rates
 from longtail.training.precision import autocast, resolve
-from longtail.training.schedule import learning_rate
+from longtail.training.prediction import predict
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class _State:
     step: int = 0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of loss and of correct answers in this epoch
     seconds: float = 0.0
+    rate: float = 0.0
     best_accuracy: float = -1.0
     precision: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
@@ -53,6 +58,7 @@ def train(
     config: BackboneConfig,
     *,
     seed: int,
+    teacher: ImageClassifier | None = None,
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[dict[str, float]]:
@@ -69,10 +75,12 @@ def train(
         validation: Images to select the epoch on; never the test split.
         config: The recipe.
         seed: Of the order of images and their augmentation.
+        teacher: Trained network whose features are followed, if `config.distillation` has a weight.
         checkpoint: File to resume from and to write to; None trains without.
         on_epoch: Called with the epoch (from 1) and its metrics.
     """
-    trainer = Trainer(classifier, training, validation, config, seed)
+    distillation = None if teacher is None else Distillation(teacher, config.distillation)
+    trainer = Trainer(classifier, training, validation, config, seed, distillation)
     if checkpoint is None:
         return trainer.run(None, on_epoch)
     with exclusive(checkpoint) if distributed.rank() == 0 else nullcontext():
@@ -81,28 +89,51 @@ def train(
         return trainer.run(checkpoint, on_epoch)
 
 
+def epoch_count(config: BackboneConfig, images: int) -> int:
+    """Return the epochs that training on so many images takes: `epochs`, or more to reach `minimum_steps`."""
+    steps = images // min(config.batch_size, images)
+    return max(config.epochs, -(-config.minimum_steps // steps))
+
+
+class _Both(nn.Module):
+    """A classifier that also returns features, through one `forward`, which data-parallel training needs."""
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.features(x)
+        return features, self.classifier.classify(features)
+
+
 class Trainer:
     """One training run: network, data, optimiser and position."""
 
     def __init__(
-        self, classifier: ImageClassifier, training: Split, validation: Split | None, config: BackboneConfig, seed: int
+        self,
+        classifier: ImageClassifier,
+        training: Split,
+        validation: Split | None,
+        config: BackboneConfig,
+        seed: int,
+        distillation: Distillation | None = None,
     ) -> None:
         distributed.start()
         self.device = distributed.device()
-        self.config, self.seed, self.validation = config, seed, validation
+        self.config, self.seed, self.validation, self.distillation = config, seed, validation, distillation
         self.classifier = classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = distributed.wrap(self.classifier)
+        if distillation is not None:
+            distillation.teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.classifier, config)
+        self.model = distributed.wrap(_Both(self.classifier))
         self.images = Images(training, self.device)
         self.labels = torch.from_numpy(np.array(training.labels)).to(self.device)
         self.batch_size = min(config.batch_size, len(training))
-        self.steps = len(training) // self.batch_size
-        self.optimizer = torch.optim.SGD(
-            self.classifier.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            nesterov=config.nesterov and config.momentum > 0,  # without momentum it is the same, and PyTorch refuses it
-            weight_decay=config.weight_decay,
-        )
+        self.steps, self.epochs = len(training) // self.batch_size, epoch_count(config, len(training))
+        counts = np.bincount(training.labels, minlength=len(classifier.spec.class_names))
+        self.loss = ClassLoss(config.loss, counts, self.device)
+        self.fill = classifier.mean.flatten().round().to(torch.uint8)
         self.state = _State(precision=resolve(config.precision, self.device))
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
@@ -111,7 +142,7 @@ class Trainer:
         """Return the history of training to the last epoch."""
         saved = time.monotonic()
         with _sigterm_flag() as terminated:
-            while self.state.epoch < self.config.epochs:
+            while self.state.epoch < self.epochs:
                 order = self._order()
                 while self.state.step < self.steps:
                     self._step(order)
@@ -134,13 +165,9 @@ class Trainer:
 
     def _order(self) -> Tensor:
         generator = _generator(self.seed, _ORDER, self.state.epoch)
+        if self.config.loss.sampler == "class_aware":
+            return class_aware_order(self.labels.cpu(), len(self.labels), generator)
         return torch.randperm(len(self.labels), generator=generator)
-
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step of this epoch."""
-        config = self.config
-        progress = (self.state.epoch * self.steps + step) / (config.epochs * self.steps)
-        return learning_rate(config.schedule, config.learning_rate, progress, config.warmup)
 
     def _step(self, order: Tensor) -> None:
         started = time.monotonic()
@@ -148,20 +175,33 @@ class Trainer:
         rows = order[state.step * self.batch_size : (state.step + 1) * self.batch_size]
         rows = rows[distributed.rank() :: distributed.world_size()]
         generator = _generator(self.seed, _AUGMENTATION, state.epoch, state.step, distributed.rank())
-        images = augment(self.images.batch(rows), config.augmentation, generator)
-        labels = self.labels[rows.to(self.device)]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(state.step)
-        self.model.train()
+        images, labels = self._augmented(rows, generator), self.labels[rows.to(self.device)]
+        progress = (state.epoch + state.step / self.steps) / self.epochs
+        state.rate = set_rates(self.optimizer, config, progress, (state.epoch + 1) / self.epochs)
+        set_mode(self.classifier, config)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(state.precision, self.device):
-            logits = self.model(self.classifier.preprocess(images))
-            loss = F.cross_entropy(logits.float(), labels)
+            x, partners, share = mix(self.classifier.preprocess(images), config.mixing, config.mixing_alpha, generator)
+            features, logits = self.model(x)
+            loss = self._loss(logits.float(), labels, labels[partners.to(self.device)], share, progress)
+            if self.distillation is not None:
+                loss = self.distillation(loss, features, x)
         loss.backward()
         self.optimizer.step()
         self.sums += torch.stack([loss.detach() * len(rows), (logits.argmax(1) == labels).sum()])
         state.step += 1
         state.seconds += time.monotonic() - started
+
+    def _augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        images = self.images.views(rows, self.config.augmentation, generator)
+        images = apply_policy(images, self.config.augmentation, self.config.colour_jitter, generator)
+        return cut_out(images, self.config.cutout, self.fill, generator)
+
+    def _loss(self, logits: Tensor, labels: Tensor, partners: Tensor, share: float, progress: float) -> Tensor:
+        """Return the classification loss, shared between the labels of mixed images."""
+        scale = logit_scale(self.classifier.head)
+        loss = self.loss(logits, labels, scale, progress)
+        return loss if share == 1 else share * loss + (1 - share) * self.loss(logits, partners, scale, progress)
 
     def _end_epoch(self, on_epoch: OnEpoch | None) -> None:
         state, seen = self.state, self.steps * self.batch_size
@@ -169,7 +209,7 @@ class Trainer:
         metrics = {
             "train/loss": float(sums[0]) / seen,
             "train/accuracy": 100 * float(sums[1]) / seen,
-            "train/learning_rate": self._rate(self.steps - 1),
+            "train/learning_rate": state.rate,
             "train/images_per_second": seen / state.seconds,
             "train/seconds": state.seconds,
         }
@@ -201,6 +241,8 @@ class Trainer:
             return
         tensors = {f"model.{name}": value for name, value in self.classifier.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        if self.distillation is not None:  # its averages may drift
+            tensors |= {f"teacher.{name}": value for name, value in self.distillation.teacher.named_buffers()}
         for name, parameter in self.classifier.named_parameters():
             momentum = self.optimizer.state[parameter].get("momentum_buffer")
             if momentum is not None:
@@ -217,25 +259,14 @@ class Trainer:
         self.state = _State(**position)
         self.classifier.load_state_dict(_part(tensors, "model."))
         self.best = _part(tensors, "best.")
+        if self.distillation is not None:
+            self.distillation.teacher.load_state_dict(_part(tensors, "teacher."), strict=False)
         self.sums.copy_(torch.tensor(self.state.sums, dtype=torch.float64))
         for name, parameter in self.classifier.named_parameters():
             momentum = tensors.get(f"momentum.{name}")
             if momentum is not None:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
         log.info("resumed at epoch %d, step %d", self.state.epoch + 1, self.state.step)
-
-
-@torch.no_grad()
-def predict(classifier: ImageClassifier, split: Split, batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return logits (N, classes) float32 of a split's clean images, in eval mode."""
-    classifier.eval()
-    device = classifier.mean.device
-    images = Images(split, device)
-    chunks = [
-        classifier(classifier.preprocess(images.batch(rows))).float().cpu()
-        for rows in torch.arange(len(split)).split(batch_size)
-    ]
-    return torch.cat(chunks).numpy()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

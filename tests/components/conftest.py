@@ -5,6 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kfp import dsl
 
@@ -14,6 +17,8 @@ KINDS = {"Artifact": dsl.Artifact, "Dataset": dsl.Dataset, "HTML": dsl.HTML, "Me
 SEED = 3
 # Numbers in a dict parameter reach a component as floats.
 CONFIGS = {
+    "feature_import": {"test_share": 0.25},
+    "head_training": {"epochs": 2.0, "minimum_steps": 20.0},
     "data_imbalancing": {"source": "digits", "imbalance_factor": 60.0, "seed": 0.0},
     "backbone_training": {"network": "small_cnn", "epochs": 2.0, "batch_size": 64.0, "augmentation": "crop"},
     "feature_extraction": {"views": 1.0},
@@ -32,7 +37,7 @@ def _call(step: str, folder: Path, inputs: dict, config: dict | None = None, **p
         name: KINDS[entry["type"]](name=name, uri=str(folder / name), metadata={})
         for name, entry in readme.read_metadata(step)["outputs"].items()
     }
-    if step == "data_imbalancing":
+    if step in ("data_imbalancing", "feature_import"):
         parameters.setdefault("data_digest", "")
     elif step != "evaluation":
         parameters.setdefault("seed", SEED)
@@ -41,17 +46,23 @@ def _call(step: str, folder: Path, inputs: dict, config: dict | None = None, **p
 
 
 def _chain(root: Path) -> dict[str, dict]:
-    """Return the outputs of every step by label, from a run of the whole method."""
+    """Return the outputs of every step by label, from a run of the whole method after a start from features."""
     made: dict[str, dict] = {}
+    random, labels = np.random.default_rng(0), np.repeat(["a", "b", "c"], [24, 12, 4])
+    columns = {f"f{i}": random.normal(size=len(labels)) for i in range(32)}
+    pq.write_table(pa.table({**columns, "label": labels}), root / "table.parquet")
     for step in CONFIGS:
         for method in METHODS if step == "classifier_retraining" else [""]:
             label = f"{step}/{method}" if method else step
             extra = {"method": method} if method else {}
+            extra |= {"config": {"path": str(root / "table.parquet")}} if step == "feature_import" else {}
             made[label] = _call(step, root / label, _inputs(step, made), **extra)
     return made
 
 
 def _inputs(step: str, made: dict[str, dict]) -> dict:
+    if step == "head_training":
+        return {"features": made["feature_import"]["features"]}
     by_name = {name: artifact for outputs in made.values() for name, artifact in outputs.items()}
     classifiers = [made[label]["classifier"] for label in made if label.startswith("classifier_retraining/")]
     return {

@@ -9,9 +9,11 @@ import pytest
 
 from components import readme
 from longtail.artifacts import artifact_digest, open_artifact, sha256_file
-from longtail.steps import STEPS
+from longtail.steps.registry import FEATURE_STEPS
+from longtail.steps.registry import STEPS as IMAGE_STEPS
 from longtail.tracking.run import git_commit
 
+STEPS = IMAGE_STEPS | FEATURE_STEPS
 METHODS = ("baseline", "tailcalib")
 LABELS = [
     label
@@ -47,7 +49,7 @@ def test_outputs_carry_metadata(chain, label):
         metadata = artifact.metadata
         assert metadata["schema_version"] == 1
         assert re.match(r"[0-9a-f]{40}", metadata["git_commit"]) and git_commit()[:40] == metadata["git_commit"][:40]
-        assert metadata["seed"] == (0 if _step(label) in ("data_imbalancing", "evaluation") else 3)
+        assert metadata["seed"] == (0 if _step(label) in ("data_imbalancing", "feature_import", "evaluation") else 3)
         if Path(artifact.path).is_dir():
             assert metadata["sha256"] == artifact_digest(Path(artifact.path)), name
         json.dumps(metadata, allow_nan=False)
@@ -64,7 +66,8 @@ def test_lineage_names_the_run_of_every_step_before(chain, inputs, label):
 
 
 def test_the_last_lineage_holds_everything_but_the_curvature(chain):
-    assert set(chain["evaluation"]["results"].metadata["lineage"]) == {*LABELS} - {"hessian_analysis"}
+    expected = {*LABELS} - {"hessian_analysis", *FEATURE_STEPS}
+    assert set(chain["evaluation"]["results"].metadata["lineage"]) == expected
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -99,7 +102,8 @@ def _steady(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest.pop("backbone_digest", None)
     for epoch in manifest.get("history", []):
-        del epoch["train/seconds"], epoch["train/images_per_second"]
+        for name in ("train/seconds", "train/images_per_second"):
+            epoch.pop(name, None)
     return manifest
 
 
@@ -129,7 +133,8 @@ def test_a_wrong_setting_is_refused_before_any_work(call, inputs, refuses, tmp_p
 @pytest.mark.parametrize("label", LABELS)
 def test_half_a_whole_number_is_refused(call, inputs, refuses, tmp_path, label):
     step = STEPS[_step(label)]
-    key = {"data": "seed", "backbone": "epochs", "retraining": "epochs", "features": "views"}.get(step.group)
+    key = {"table": "split_seed", "data": "seed", "features": "views"}.get(step.group)
+    key = key or {"backbone": "epochs", "head": "epochs", "retraining": "epochs"}.get(step.group)
     key = key or {"calibration": "n_neighbors", "hessian": "probes", "evaluation": "many_above"}[step.group]
     out = tmp_path / "out"
     line = refuses(lambda: call(_step(label), out, inputs(_step(label)), {key: 2.5}, **_parameters(label)), out)

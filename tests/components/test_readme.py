@@ -7,14 +7,14 @@ import jsonschema
 import pytest
 
 from components import readme
-from longtail.steps import STEPS
+from longtail.steps.registry import EVERY_STEP
 
 ARTIFACT = {
     "type": "object",
     "required": ["type"],
     "additionalProperties": False,
     "properties": {
-        "type": {"enum": ["Artifact", "Dataset", "HTML", "Metrics", "Model", "list of Model"]},
+        "type": {"enum": ["Artifact", "Dataset", "HTML", "Metrics", "Model", "list of Artifact", "list of Model"]},
         "schema": {"type": "string", "pattern": r"^longtail\.[a-z]+$"},
         "schema_version": {"type": "integer", "minimum": 1},
     },
@@ -31,7 +31,7 @@ METADATA = {
     "required": ["name", "stability", "owner", "image", "inputs", "outputs", "failures"],
     "additionalProperties": False,
     "properties": {
-        "name": {"enum": list(STEPS)},
+        "name": {"enum": list(EVERY_STEP)},
         "stability": {"enum": ["alpha", "beta", "stable"]},
         "owner": {"type": "string", "minLength": 1},
         "image": {"enum": ["cpu"]},
@@ -47,11 +47,12 @@ WRITERS = {
     "longtail.samples": "longtail.calibration.artifact",
     "longtail.hessian": "longtail.hessian.report",
     "longtail.results": "longtail.steps.evaluation",
+    "longtail.sweep": "longtail.steps.sweep_summary",
 }
 
 
 def test_every_step_is_a_component():
-    assert readme.names() == sorted(STEPS)
+    assert readme.names() == sorted(EVERY_STEP)
 
 
 def test_readmes_are_in_sync(capsys):
@@ -101,8 +102,8 @@ def test_metadata_is_what_the_signature_and_the_registry_say(name):
     assert {key: entry["type"] for key, entry in metadata["outputs"].items()} == {
         key: _kind(value) for key, value in arguments.outputs.items()
     }
-    assert tuple(metadata["inputs"]) == STEPS[name].inputs
-    assert tuple(key for key, entry in metadata["outputs"].items() if "schema" in entry) == STEPS[name].outputs
+    assert tuple(metadata["inputs"]) == EVERY_STEP[name].inputs
+    assert tuple(key for key, entry in metadata["outputs"].items() if "schema" in entry) == EVERY_STEP[name].outputs
 
 
 def _kind(artifact):
@@ -130,11 +131,13 @@ def test_a_component_is_thin(name):
 
 @pytest.mark.parametrize("name", readme.names())
 def test_a_component_has_inputs_then_outputs_then_few_parameters(name):
-    metadata = readme.read_metadata(name)
+    """Inputs that it can do without come last, as Python has arguments with defaults there."""
+    metadata, optional = readme.read_metadata(name), EVERY_STEP[name].optional
     signature = list(inspect.signature(readme.load(name).python_func).parameters)
-    artifacts = [*metadata["inputs"], *metadata["outputs"]]
+    artifacts = [*(key for key in metadata["inputs"] if key not in optional), *metadata["outputs"]]
     assert signature[: len(artifacts)] == artifacts
-    assert len(signature) - len(artifacts) <= 6
+    assert tuple(signature[len(signature) - len(optional) :]) == optional
+    assert len(signature) - len(artifacts) - len(optional) <= 6
 
 
 def test_components_know_nothing_of_pipelines():

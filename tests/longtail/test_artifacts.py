@@ -11,6 +11,7 @@ import pytest
 from longtail.artifacts import (
     MANIFEST,
     artifact_digest,
+    file_digest,
     new_artifact,
     open_artifact,
     read_json,
@@ -205,3 +206,9 @@ def test_nan_is_not_read_as_json(tmp_path, word):
     path.write_text(f'{{"a": {word}}}')
     with pytest.raises(InputError, match=rf"value.json is not valid JSON \({word}"):
         read_json(path)
+
+
+def test_a_path_of_no_file_has_no_digest(tmp_path):
+    (tmp_path / "weights").write_bytes(b"abc")
+    assert file_digest(str(tmp_path / "weights")) == sha256_file(tmp_path / "weights")
+    assert [file_digest(path) for path in ("", "published", str(tmp_path))] == ["", "", ""]

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -50,6 +52,17 @@ def photographs(tmp_path_factory) -> Path:
                 pixels[..., label] += 120
                 Image.fromarray(pixels).save(root / split / name / f"{i}.jpg", quality=90)
     return root
+
+
+@pytest.fixture(scope="session")
+def feature_table(tmp_path_factory) -> Path:
+    """Rows of three classes, 40, 12 and 4 of them, with eight features in plain columns."""
+    random, labels = np.random.default_rng(0), np.repeat(["cat", "dog", "owl"], [40, 12, 4])
+    x = random.normal(size=(len(labels), 8)) + 2 * np.eye(3, 8)[np.repeat([0, 1, 2], [40, 12, 4])]
+    columns = {f"f{i}": x[:, i].astype(np.float32) for i in range(8)}
+    path = tmp_path_factory.mktemp("features") / "table.parquet"
+    pq.write_table(pa.table({**columns, "label": labels}), path, row_group_size=20)
+    return path
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from longtail.steps import STEPS
 from pipelines import local
 from pipelines.cli import main
 
-COMMANDS = ["run", "compile", "ui", *(step.replace("_", "-") for step in STEPS)]
+COMMANDS = ["run", "sweep", "compile", "ui", "results", *(step.replace("_", "-") for step in STEPS)]
 
 
 @pytest.fixture
@@ -130,6 +130,36 @@ def test_compile_knows_the_content_of_local_data(home, photographs, tmp_path):
     assert parameters["data"]["defaultValue"]["source"] == "imagefolder"
 
 
+def test_compile_from_features_is_a_pipeline_of_its_own(home, feature_table, tmp_path):
+    out = tmp_path / "pipeline.yaml"
+    change = ["--set", "head.kind=linear"]
+    assert main(["compile", "--features", str(feature_table), *change, "--out", str(out)]) == 0
+    spec = next(iter(yaml.safe_load_all(out.read_text())))
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert spec["pipelineInfo"]["name"] == "longtail-features"
+    assert len(parameters["data_digest"]["defaultValue"]) == 64
+    assert parameters["table"]["defaultValue"]["path"] == str(feature_table)
+    assert parameters["head"]["defaultValue"]["kind"] == "linear"
+    assert main(["compile", "--preset", "features", "--out", str(out)]) == 0
+    spec = next(iter(yaml.safe_load_all(out.read_text())))
+    assert spec["pipelineInfo"]["name"] == "longtail-features"  # where the table is will be told on the cluster
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--features", "/none/x.parquet"], "/none/x.parquet holds no .parquet file"),
+        (["--features", "x.parquet", "--data", "y"], "y are images and x.parquet features: start from one of them"),
+        (["--preset", "features"], "table.path is '': give a Parquet file of features, `longtail run --features FILE`"),
+        (["--preset", "features", "--set", "head.knd=linear"], "did you mean 'kind'?"),
+    ],
+    ids=["path", "both", "none", "key"],
+)
+def test_a_start_from_features_that_cannot_be(refused, home, arguments, message):
+    assert message in refused("run", *arguments)
+    assert not (home / "runs").exists()
+
+
 @pytest.mark.parametrize("broken", ["write", "rename"])
 def test_compile_that_fails_leaves_the_earlier_file(refused, tmp_path, monkeypatch, broken):
     out = tmp_path / "pipeline.yaml"
@@ -181,6 +211,23 @@ def test_ui_shows_the_runs_of_this_machine(home, monkeypatch, capsys):
     assert started[0][-2:] == ["--port", "5055"]
     assert "127.0.0.1" in started[0]
     assert "http://127.0.0.1:5055" in capsys.readouterr().out
+
+
+def test_every_step_from_files_on_a_table(home, feature_table, tmp_path, capsys):
+    settings = ["--set", "head.minimum_steps=50", "--set", "head.epochs=1", "--set", "retraining.epochs=1"]
+
+    def step(name, *given):
+        out = tmp_path / name
+        assert main([name, *map(str, given), "--out", str(out), *settings]) == 0
+        assert all(Path(line).exists() for line in capsys.readouterr().out.splitlines())
+        return out
+
+    features = step("feature-import", "--features", feature_table) / "features"
+    given = ["--features", features, "--backbone", step("head-training", "--features", features) / "backbone"]
+    samples = step("calibrated-sampling", *given) / "samples"
+    classifier = step("classifier-retraining", *given, "--samples", samples, "--method", "tailcalib") / "classifier"
+    results = step("evaluation", "--features", features, "--classifiers", classifier) / "results"
+    assert list(read_json(results / "evaluations.json")) == ["tailcalib"]
 
 
 def test_every_step_from_files_on_a_folder_of_photographs(home, photographs, tmp_path, capsys):

@@ -68,7 +68,7 @@ def test_every_preset_comes_back_from_its_parameters(preset):
     parameters = specification(config, "")[0]["root"]["inputDefinitions"]["parameters"]
     values = {name: entry["defaultValue"] for name, entry in parameters.items()}
     retraining = values["retraining"] | {"methods": values.pop("methods")}
-    values = {**values, "retraining": retraining}
+    values = {**values, "retraining": retraining, "start": config.start}
     assert values.pop("data_digest") == ""
     assert parse(PipelineConfig, values) == config
 

@@ -325,6 +325,46 @@ def test_a_folder_of_photographs(photographs, tmp_path):
     assert _table(again) == _table(out)
 
 
+def test_a_table_of_features(feature_table, tmp_path, monkeypatch):
+    """From a table to models that read its rows, by the command; and once more from the cache."""
+    import mlflow
+
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = _settings(["head.minimum_steps=50", "retraining.methods=[baseline,tailcalib]", "retraining.epochs=1"])
+    code, out, err = Process(home, "--features", str(feature_table), *settings).end()
+    assert code == 0, err
+    assert "6 steps, 0 from the cache" in out
+    pages = [line.split()[-1] for line in out.splitlines() if line.startswith("page ")]
+    assert [Path(page).name for page in pages] == ["evaluation_report.html", "import_report.html"]
+    _, again, _ = Process(home, "--features", str(feature_table), *settings).end()
+    assert "6 steps, 6 from the cache" in again
+    assert _table(again) == _table(out)
+
+    (folder,) = home.glob("steps/*/feature-import/features")
+    test = np.load(folder / "test" / "ids.npy")
+    (results,) = home.glob("steps/*/evaluation/results/evaluations.json")
+    rows = np.stack([column.to_numpy() for column in pq.read_table(feature_table).columns[:-1]], axis=1)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
+    try:
+        for line in (line for line in out.splitlines() if line.startswith("model ")):
+            uri, method = line.split()[1:]
+            right = mlflow.pyfunc.load_model(uri).predict(rows[test]).argmax(1) == np.load(
+                folder / "test" / "labels.npy"
+            )
+            assert 100 * right.mean() == pytest.approx(read_json(results)[method]["top1"])
+        runs = mlflow.search_runs(experiment_names=["longtail"], output_format="list")
+    finally:
+        mlflow.set_tracking_uri(None)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 2
+    for parent in parents:
+        assert {key.partition(".")[0] for key in parent.data.params} >= {"start", "table", "head", "calibration"}
+        assert not [key for key in parent.data.params if key.startswith(("data.", "backbone.", "hessian."))]
+        assert [entry.dataset.name for entry in parent.inputs.dataset_inputs] == ["features"]
+
+
 def test_threads_may_share_the_log(tmp_path):
     lengths = [i % 700 for i in range(4000)]
     before = sys.getswitchinterval()

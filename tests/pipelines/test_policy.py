@@ -1,14 +1,23 @@
 import pytest
 
 from longtail.settings import resolve
-from longtail.steps import STEPS
+from longtail.steps.registry import EVERY_STEP, FEATURE_STEPS
+from longtail.steps.registry import STEPS as IMAGE_STEPS
 from pipelines.compiled import specification
 from pipelines.policy import POLICY
 
+STEPS = IMAGE_STEPS | FEATURE_STEPS
+
 
 @pytest.fixture(scope="module")
-def documents():
-    return specification(resolve("digits"), "")
+def compiled():
+    return {preset: specification(resolve(preset), "") for preset in ("digits", "features")}
+
+
+@pytest.fixture
+def documents(compiled, step):
+    """The pipeline that a step is in."""
+    return compiled["features" if step in FEATURE_STEPS else "digits"]
 
 
 def _tasks(spec):
@@ -21,7 +30,7 @@ def _executor(step):
 
 
 def test_every_step_has_a_policy():
-    assert set(POLICY) == set(STEPS)
+    assert set(POLICY) == set(EVERY_STEP)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -44,7 +44,12 @@ def write(features, out, config=None, view=0, normalise=True, seed=5, progress=N
 @pytest.mark.parametrize("view", [0, 1])
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(
-    "config", [CalibrationConfig(), CalibrationConfig(n_neighbors=2, tukey=0.5, alpha=0.1, alpha_on="all")]
+    "config",
+    [
+        CalibrationConfig(),
+        CalibrationConfig(n_neighbors=2, tukey=0.5, alpha=0.1, alpha_on="all"),
+        CalibrationConfig(own_class="exclude", fill=0.5, tukey=0.9, statistics="raw", clip=True),
+    ],
 )
 def test_streamed_rows_are_those_of_fit_resample(features, tmp_path, config, normalise, view):
     samples = write(features, tmp_path / "samples", config, view, normalise)
@@ -56,7 +61,7 @@ def test_streamed_rows_are_those_of_fit_resample(features, tmp_path, config, nor
     np.testing.assert_array_equal(samples.rows, expected[len(x) :])
     np.testing.assert_array_equal(samples.labels, expected_labels[len(x) :])
     np.testing.assert_array_equal(samples.transform(features.train(view)), expected[: len(x)])
-    np.testing.assert_array_equal(samples.nearest, estimator.nearest_classes(x)[samples.seed_rows])
+    np.testing.assert_array_equal(samples.nearest, estimator.nearest_classes(x, labels)[samples.seed_rows])
     np.testing.assert_array_equal(labels[samples.seed_rows], samples.labels)
     assert samples.rows.dtype == np.float32
     assert (samples.config, samples.normalise, samples.balanced_size) == (config, normalise, len(expected))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 from sklearn.base import clone
 
 from longtail.calibration import TailCalib, estimator, plan, threads
+from longtail.config import CalibrationConfig
 from longtail.errors import InputError
 
 COUNTS = np.array([60, 30, 12, 8, 5, 2, 1])
@@ -23,11 +25,18 @@ def make(dtype=np.float64, counts=COUNTS, n_features=D, seed=0):
     return X.astype(dtype), y
 
 
-def published(X, y, x, n_neighbors, tukey, alpha, alpha_on, eps):
-    """The authors' formula, dense and in float64; classes of one sample lend no covariance."""
+def published(X, y, x, *, n_neighbors=3, tukey=1.0, alpha=0.0, alpha_on="diagonal", eps=1e-4, own=None, raw=False):
+    """The authors' formula, dense and in float64, whose statistics are of raw features; one sample has no covariance.
+
+    Without `raw` the statistics are of the transformed features; `own` is a class that may not lend.
+    """
     X, x = X.astype(np.float64), x.astype(np.float64)
-    x = np.log(x + 1e-6) if tukey == 0 else x**tukey
-    classes = np.unique(y)
+
+    def transform(features):
+        return np.log(features + 1e-6) if tukey == 0 else features**tukey
+
+    X, x = X if raw else transform(X), transform(x)
+    classes = np.setdiff1d(y, [own])
     means = np.stack([X[y == label].mean(axis=0) for label in classes])
     nearest = np.argsort(np.linalg.norm(means - x, axis=1))[:n_neighbors]
     mean = (x + means[nearest].sum(axis=0)) / (n_neighbors + 1)
@@ -53,14 +62,63 @@ def assert_normal(rows, mean, covariance):
 @pytest.mark.parametrize("tukey", [1.0, 0.5, 0.0, 2.0])
 @pytest.mark.parametrize(("alpha", "alpha_on"), [(0.0, "diagonal"), (0.3, "diagonal"), (0.3, "all")])
 @pytest.mark.parametrize("n_neighbors", [2, 3, 7])
-def test_the_closed_form_is_the_published_formula(n_neighbors, alpha, alpha_on, tukey, dtype):
+@pytest.mark.parametrize("statistics", ["raw", "transformed"])
+def test_the_closed_form_is_the_published_formula(statistics, n_neighbors, alpha, alpha_on, tukey, dtype):
     X, y = make(dtype)
-    fitted = TailCalib(n_neighbors, tukey, alpha, alpha_on).fit(X, y)
+    settings = {"tukey": tukey, "alpha": alpha, "alpha_on": alpha_on}
+    fitted = TailCalib(n_neighbors, statistics=statistics, **settings).fit(X, y)
     for row in range(0, len(X), 20):
         mean, covariance = fitted.calibrated_distribution(X[row])
-        expected = published(X, y, X[row], n_neighbors, tukey, alpha, alpha_on, 1e-4)
-        np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
-        np.testing.assert_allclose(covariance, expected[1], rtol=1e-6, atol=1e-9)
+        expected = published(X, y, X[row], n_neighbors=n_neighbors, raw=statistics == "raw", **settings)
+        exact = statistics == "raw" or dtype == np.float64  # float32 features are transformed in float32
+        np.testing.assert_allclose(mean, expected[0], rtol=1e-6, atol=1e-9 if exact else 1e-6)
+        np.testing.assert_allclose(covariance, expected[1], rtol=1e-6, atol=1e-9 if exact else 1e-5)
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 3, 5])
+@pytest.mark.parametrize("tukey", [1.0, 0.5])
+def test_an_excluded_class_lends_nothing_to_its_own(n_neighbors, tukey):
+    X, y = make(counts=COUNTS[:6])
+    names = np.array(list("abcdef"))[y]
+    fitted = TailCalib(n_neighbors, own_class="exclude", tukey=tukey).fit(X, names)
+    assert (fitted.nearest_classes_ != names[fitted.seeds_, None]).all()
+    np.testing.assert_array_equal(
+        fitted.nearest_classes(X[fitted.seeds_], names[fitted.seeds_]), fitted.nearest_classes_
+    )
+    for row in range(0, len(X), 10):
+        found = fitted.calibrated_distribution(X[row], names[row])
+        expected = published(X, y, X[row], n_neighbors=n_neighbors, tukey=tukey, own=y[row])
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-10)
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-10)
+        included = published(X, y, X[row], n_neighbors=n_neighbors, tukey=tukey)
+        assert np.abs(included[1] - expected[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("statistics", ["raw", "transformed"])
+def test_without_a_transform_both_statistics_are_the_same_bytes(statistics):
+    X, y = make(np.float32)
+    found = TailCalib(statistics=statistics, random_state=0).fit_resample(X, y)[0]
+    assert found.tobytes() == TailCalib(random_state=0).fit_resample(X, y)[0].tobytes()
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.25, 0.5, 1.0, 1.5])
+def test_fill_is_the_share_of_what_a_class_lacks(fill):
+    X, y = make()
+    sampler = TailCalib(fill=fill, random_state=0)
+    Z, labels = sampler.fit_resample(X, y)
+    np.testing.assert_array_equal(np.bincount(labels) - COUNTS, np.rint(fill * (60 - COUNTS)))
+    assert Z.shape == (len(labels), D)
+    assert sampler.budget_.sum() == len(labels) - len(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clipping_moves_negative_entries_to_zero_and_nothing_else(dtype):
+    X, y = make(dtype)
+    free, clipped = (TailCalib(alpha=0.5, clip=clip, random_state=0).fit_resample(X, y)[0] for clip in (False, True))
+    assert (free < 0).mean() > 0.01
+    np.testing.assert_array_equal(clipped, np.maximum(free, 0))
+    fitted = TailCalib(alpha=0.5, clip=True).fit(X, y)
+    assert fitted.sample(X[0], 1000, np.random.default_rng(0)).min() == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -76,13 +134,15 @@ def test_the_closed_form_is_the_published_formula(n_neighbors, alpha, alpha_on, 
         (7, 2.0, 0.5, "all", 5),
     ],
 )
-def test_draws_follow_the_published_distribution(n_neighbors, tukey, alpha, alpha_on, label, dtype):
+@pytest.mark.parametrize("statistics", ["raw", "transformed"])
+def test_draws_follow_the_published_distribution(statistics, n_neighbors, tukey, alpha, alpha_on, label, dtype):
     X, y = make(dtype)
-    fitted = TailCalib(n_neighbors, tukey, alpha, alpha_on).fit(X, y)
+    settings = {"n_neighbors": n_neighbors, "tukey": tukey, "alpha": alpha, "alpha_on": alpha_on}
+    fitted = TailCalib(statistics=statistics, **settings).fit(X, y)
     x = X[y == label][0]
     rows = fitted.sample(x, 20000, np.random.default_rng(label))
     assert rows.dtype == dtype
-    assert_normal(rows, *published(X, y, x, n_neighbors, tukey, alpha, alpha_on, 1e-4))
+    assert_normal(rows, *published(X, y, x, raw=statistics == "raw", **settings))
 
 
 def test_the_closed_form_is_the_reference_package_s():
@@ -98,14 +158,16 @@ def test_the_closed_form_is_the_reference_package_s():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_generated_rows_follow_their_seeds_distributions(monkeypatch, dtype):
+@pytest.mark.parametrize(("own_class", "tukey"), [("include", 1.0), ("exclude", 1.0), ("exclude", 0.5)])
+def test_generated_rows_follow_their_seeds_distributions(monkeypatch, own_class, tukey, dtype):
     monkeypatch.setattr(plan, "_TASK_ROWS", 97)
     X, y = make(dtype, counts=np.array([900, 40, 14, 9, 3, 1]), n_features=6)
-    fitted = TailCalib(random_state=1)
+    fitted = TailCalib(own_class=own_class, tukey=tukey, random_state=1)
     generated = fitted.fit_resample(X, y)[0][len(X) :].astype(np.float64)
     white = np.empty_like(generated)
     for row in np.unique(fitted.seed_rows_):
-        mean, covariance = published(X, y, X[row], 3, 1.0, 0.0, "diagonal", 1e-4)
+        own = y[row] if own_class == "exclude" else None
+        mean, covariance = published(X, y, X[row], tukey=tukey, own=own)
         own = fitted.seed_rows_ == row
         white[own] = np.linalg.solve(np.linalg.cholesky(covariance), (generated[own] - mean).T).T
     assert_normal(white, np.zeros(6), np.eye(6))
@@ -132,6 +194,17 @@ def test_a_lone_class_of_one_sample_borrows_from_the_nearest_class_that_has_a_co
     covariance = np.cov(X[y == lender].T) + 1e-4 * np.eye(3)
     np.testing.assert_allclose(fitted.calibrated_distribution(x)[1], covariance)
     assert_normal(fitted.sample(x, 20000, np.random.default_rng(0)), x, covariance)
+
+
+def test_an_excluded_class_is_no_lender_either():
+    X, y = make(counts=np.array([9, 7, 1]), n_features=3)
+    X[y == 0] = X[y == 2] + 0.01 * X[y == 0]  # class 0 lies around the class of one sample, class 1 far away
+    fitted = TailCalib(1, own_class="exclude").fit(X, y)
+    x = X[y == 0][0]
+    assert fitted.nearest_classes(x[None], np.array([0])).item() == 2
+    covariance = np.cov(X[y == 1].T) + 1e-4 * np.eye(3)
+    np.testing.assert_allclose(fitted.calibrated_distribution(x, 0)[1], covariance)
+    assert_normal(fitted.sample(x, 20000, np.random.default_rng(0), 0), (x + X[y == 2][0]) / 2, covariance)
 
 
 def test_the_record_says_where_each_row_came_from():
@@ -223,15 +296,23 @@ def test_it_is_a_scikit_learn_estimator():
     sampler = clone(TailCalib(n_neighbors=2, alpha=0.1).set_params(tukey=0.5))
     assert sampler.get_params() == {**TailCalib().get_params(), "n_neighbors": 2, "alpha": 0.1, "tukey": 0.5}
     assert TailCalib(random_state=generator).random_state is generator
-    assert repr(sampler).startswith("TailCalib(n_neighbors=2, tukey=0.5, alpha=0.1")
-    with pytest.raises(InputError, match="'neighbours' is not a parameter"):
-        sampler.set_params(neighbours=3)
+    assert set(asdict(CalibrationConfig())) == set(sampler.get_params()) - {"random_state"}
+    assert asdict(CalibrationConfig()).items() <= TailCalib().get_params().items()
 
 
 def test_bad_input_is_refused():
     X, y = make()
     with pytest.raises(InputError, match="n_neighbors is 8 and y has 7 classes"):
         TailCalib(n_neighbors=8).fit(X, y)
+    with pytest.raises(
+        InputError, match="n_neighbors is 7 and y has 7 classes, one of them the excluded own one: give at most 6"
+    ):
+        TailCalib(n_neighbors=7, own_class="exclude").fit(X, y)
+    excluding = TailCalib(own_class="exclude").fit(X, y)
+    with pytest.raises(InputError, match="own_class is 'exclude': give the rows' labels too"):
+        excluding.nearest_classes(X)
+    with pytest.raises(InputError, match="fit saw no class 8: give labels of the classes that it saw"):
+        excluding.calibrated_distribution(X[0], 8)
     with pytest.raises(InputError, match="alpha_on is 'some'"):
         TailCalib(alpha_on="some").fit(X, y)
     with pytest.raises(InputError, match="give one label for each row"):
@@ -244,6 +325,8 @@ def test_bad_input_is_refused():
         TailCalib().fit(broken, y)
     with pytest.raises(InputError, match=r"features are negative \(first in row 0\)"):
         TailCalib(tukey=0.5).fit(-X, y)
+    with pytest.raises(InputError, match="features are too large for float32 when tukey is 2: scale them down"):
+        TailCalib(tukey=2).fit((1e30 * X).astype(np.float32), y)
     fitted = TailCalib().fit(X, y)
     with pytest.raises(InputError, match="X has 3 features and fit saw 12"):
         fitted.sample(X[0, :3], 5, np.random.default_rng(0))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from longtail.calibration import figures
 from longtail.calibration.artifact import Samples
 from longtail.calibration.figures import borrowing, borrowing_figure, borrowing_rows
 from longtail.config import CalibrationConfig
@@ -26,47 +27,79 @@ def make_random(classes):
     return make(labels, rng.integers(classes, size=(len(labels), 3)), np.arange(classes, 0, -1))
 
 
+def draw(samples, features):
+    return borrowing_figure(borrowing(samples, len(features.class_names)), features)
+
+
+def table(samples, features):
+    return borrowing_rows(borrowing(samples, len(features.class_names)), samples, features)
+
+
 @pytest.fixture
 def three():
     # Class 2 has two generated rows, class 1 has one, class 0 is the largest.
     return make([2, 2, 1], [[0, 2], [0, 1], [1, 0]], [9, 8, 7])
 
 
-def test_borrowing_counts_shares_by_generated_class(three):
-    np.testing.assert_allclose(borrowing(three[0], 3), [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0.25, 0.25]])
+@pytest.mark.parametrize("chunk", [1, 2, 1000])
+def test_borrowing_counts_shares_by_generated_class(three, monkeypatch, chunk):
+    monkeypatch.setattr(figures, "_CHUNK_ROWS", chunk)
+    shares = borrowing(three[0], 3)
+    np.testing.assert_allclose(shares.toarray(), [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0.25, 0.25]])
+    assert shares.nnz == 5
 
 
 def test_rows_name_the_lenders_smallest_class_first(three):
-    assert borrowing_rows(*three) == [
-        ["class 2", "7", "2", "class 0 (50%), class 1 (25%), class 2 (25%)"],
-        ["class 1", "8", "1", "class 0 (50%), class 1 (50%)"],
+    assert table(*three) == [
+        ["class 2", "7", "2", "class 0 50%, class 1 25%, itself 25%"],
+        ["class 1", "8", "1", "class 0 50%, itself 50%"],
     ]
 
 
-def test_rows_name_four_lenders_at_most():
-    samples, features = make([5], [[0, 1, 2, 3, 4, 5]], [9, 9, 9, 9, 9, 8])
-    assert borrowing_rows(samples, features)[0][-1] == ", ".join(f"class {label} (17%)" for label in range(4))
+@pytest.mark.parametrize(("lenders", "end"), [(6, ", 1 other 17%"), (7, ", 2 others 29%"), (5, "")])
+def test_rows_name_five_lenders_and_count_the_others(lenders, end):
+    row = table(*make([7], [range(lenders)], [9] * 8))[0]
+    share = f"{1 / lenders:.0%}"
+    assert row[-1] == ", ".join(f"class {label} {share}" for label in range(5)) + end
 
 
-def test_classes_run_from_the_largest():
-    samples, features = make([0], [[1, 1]], [3, 5, 4])
-    axes = borrowing_figure(samples, features).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 1", "class 2", "class 0"]
-    np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0, 0], [0, 0, 0], [100, 0, 0]])
+def test_rows_and_columns_run_from_the_largest_class_and_the_own_one_stands_apart():
+    axes = draw(*make([0, 0, 2], [[1, 0], [2, 1], [1, 1]], [3, 5, 4])).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 2 (4)", "class 0 (3)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["itself", "class 1 (5)", "class 2 (4)"]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0, 100, 0], [25, 50, 25]])
+    numbers = [text.get_text() for text in axes.texts if text.get_text().isdigit()]
+    assert numbers == ["100", "25", "50", "25"]
 
 
-@pytest.mark.parametrize(("classes", "named"), [(10, True), (150, False)])
-def test_figure_renders_without_pyplot(classes, named):
+@pytest.mark.parametrize(("classes", "rows", "columns"), [(10, 9, 10), (150, 30, 44)])
+def test_every_row_and_column_shown_has_a_name(classes, rows, columns):
     imported = "matplotlib.pyplot" in sys.modules
-    figure, file = borrowing_figure(*make_random(classes)), io.BytesIO()
+    figure, file = draw(*make_random(classes)), io.BytesIO()
     figure.savefig(file, dpi=50)
+    axes = figure.axes[0]
     assert file.getbuffer().nbytes > 2000
-    assert any(label.get_text() == "class 1" for label in figure.axes[0].get_xticklabels()) == named
+    assert len(axes.get_yticklabels()) == rows
+    assert len(axes.get_xticklabels()) == 1 + columns
+    assert axes.get_yticklabels()[-1].get_text() == f"class {classes - 1} (1)"
+    assert ("came from other classes" in axes.texts[-1].get_text()) == (classes == 150)
     assert ("matplotlib.pyplot" in sys.modules) == imported
+
+
+def test_names_and_cells_that_are_shown_are_the_shares():
+    samples, features = make_random(150)
+    shares = borrowing(samples, 150).toarray()
+    axes = draw(samples, features).axes[0]
+    columns = [int(label.get_text().split()[1]) for label in axes.get_xticklabels()[1:]]
+    rows = [int(label.get_text().split()[1]) for label in axes.get_yticklabels()]
+    expected = 100 * shares[np.ix_(rows, columns)]
+    expected[np.array(rows)[:, None] == columns] = 0
+    np.testing.assert_allclose(axes.images[0].get_array()[:, 1:], expected)
+    np.testing.assert_allclose(axes.images[0].get_array()[:, 0], 100 * shares[rows, rows])
 
 
 @pytest.mark.filterwarnings("error")
 def test_nothing_generated_still_draws():
     samples, features = make([], np.empty((0, 3)), [4, 4])
-    assert borrowing_rows(samples, features) == []
-    borrowing_figure(samples, features).savefig(io.BytesIO(), dpi=50)
+    assert table(samples, features) == []
+    draw(samples, features).savefig(io.BytesIO(), dpi=50)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from longtail.calibration import inputs
+from longtail.calibration import TailCalib, inputs
 from longtail.errors import InputError
 
-GOOD = {"n_neighbors": 3, "tukey": 1.0, "alpha": 0.0, "alpha_on": "diagonal", "eps": 1e-4, "random_state": 0}
+GOOD = TailCalib(random_state=0).get_params()
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,39 @@ GOOD = {"n_neighbors": 3, "tukey": 1.0, "alpha": 0.0, "alpha_on": "diagonal", "e
         ("alpha_on", "everything"),
         ("random_state", -1),
         ("random_state", 1.5),
+        ("own_class", True),
+        ("fill", -0.1),
+        ("fill", float("inf")),
+        ("statistics", "both"),
+        ("clip", "yes"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_value(name, value):
-    inputs.check_settings(**GOOD)
+    inputs.check_settings(GOOD)
     with pytest.raises(InputError, match=f"{name} is {value!r}"):
-        inputs.check_settings(**{**GOOD, name: value})
+        inputs.check_settings({**GOOD, name: value})
+
+
+def test_logarithms_are_not_clipped():
+    with pytest.raises(InputError, match="clip is True and tukey is 0: logarithms of features below 1 are negative"):
+        inputs.check_settings({**GOOD, "clip": True, "tukey": 0})
+
+
+def test_neighbours_are_counted():
+    inputs.check_neighbors(3, 3, "include")
+    inputs.check_neighbors(2, 3, "exclude")
+    with pytest.raises(InputError, match="n_neighbors is 4 and y has 3 classes: give at most 3"):
+        inputs.check_neighbors(4, 3, "include")
+    with pytest.raises(InputError, match="3 classes, one of them the excluded own one: give at most 2"):
+        inputs.check_neighbors(3, 3, "exclude")
+
+
+def test_labels_are_found_among_the_known_ones():
+    classes = np.array(["a", "c", "d"])
+    np.testing.assert_array_equal(inputs.known_codes(np.array(["d", "a"]), classes), [2, 0])
+    for unknown in ("b", "e"):
+        with pytest.raises(InputError, match=f"fit saw no class {unknown}"):
+            inputs.known_codes(np.array(["a", unknown]), classes)
 
 
 @pytest.mark.parametrize("shape", [(5,), (0, 3), (5, 0), (2, 2, 2)])

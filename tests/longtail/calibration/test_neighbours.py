@@ -19,6 +19,18 @@ def test_agrees_with_all_distances_in_float64(dtype, k):
     np.testing.assert_array_equal(ClassIndex(means, np.dtype(dtype)).nearest(X, k), dense(X, means, k))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 19])
+def test_an_excluded_class_is_never_found(dtype, k):
+    rng = np.random.default_rng(0)
+    means, X, excluded = rng.random((20, 16)), rng.random((200, 16)).astype(dtype), rng.integers(20, size=200)
+    expected = [[c for c in row if c != own][:k] for row, own in zip(dense(X, means, 20), excluded, strict=True)]
+    np.testing.assert_array_equal(ClassIndex(means, np.dtype(dtype)).nearest(X, k, excluded), expected)
+    close = 1e3 + 1e-5 * means  # too close for a float32 product: all rows are searched again
+    rows = (close[excluded] + 1e-6).astype(dtype)
+    assert (ClassIndex(close, np.dtype(dtype)).nearest(rows, k, excluded) != excluded[:, None]).all()
+
+
 def test_the_set_is_exact_where_float32_products_cannot_tell():
     rng = np.random.default_rng(1)
     # Far from the origin, classes apart by less than a float32 rounding of the squared distance.

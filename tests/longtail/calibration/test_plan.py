@@ -4,6 +4,7 @@ import pytest
 from longtail.calibration import plan as plans
 from longtail.calibration.plan import ClassFactors, Plan
 from longtail.calibration.sampling import Calibration, make_recipe
+from longtail.calibration.tukey import tukey_transform
 from longtail.errors import InputError
 
 COUNTS = np.array([30, 12, 8, 5, 2, 1])
@@ -48,6 +49,41 @@ def test_bad_features_are_found_by_way_of_the_means():
     X[4, 2] = np.inf
     with pytest.raises(InputError, match="1 features are NaN or infinite"):
         ClassFactors(X, codes, len(COUNTS), K, 0.0)
+
+
+@pytest.mark.parametrize("tukey", [0.0, 0.5, 2.0])
+def test_statistics_are_of_the_transformed_rows(tukey):
+    X, codes = make()
+    factors = ClassFactors(X, codes, len(COUNTS), K, 0.0, tukey=tukey)
+    for index, count in enumerate(COUNTS):
+        rows = tukey_transform(X[codes == index], tukey)
+        np.testing.assert_allclose(factors.rows(index), rows)
+        np.testing.assert_allclose(factors.means[index], rows.mean(axis=0))
+        if count > 1:
+            np.testing.assert_allclose(factors.average_covariance(np.array([index])), np.cov(rows.T), atol=1e-12)
+            factor = factors.factor(index)
+            if count <= D:
+                np.testing.assert_allclose(factor.T @ factor, np.cov(rows.T) / K, atol=1e-12)
+
+
+def test_what_the_transform_cannot_take_is_named():
+    X, codes = make()
+    with pytest.raises(InputError, match="1 features are negative"):
+        ClassFactors(np.where(np.arange(D) == 3, X - 2 * (codes == 5)[:, None] * X, X), codes, 6, K, 0.0, tukey=0.5)
+    with pytest.raises(InputError, match="features are too large for float64 when tukey is 3: scale them down"):
+        ClassFactors(1e150 * X, codes, len(COUNTS), K, 0.0, tukey=3)
+
+
+def test_clipped_rows_are_the_others_without_negative_entries():
+    X, codes = make()
+    factors, neighbours = ClassFactors(X, codes, len(COUNTS), K, 4.0), np.array([[0, 1, 2]])
+    free, clipped = (
+        Plan(factors, np.array([0]), np.array([50]), neighbours, Calibration(1.0, 4.0, 0.0, clip), X)
+        for clip in (False, True)
+    )
+    one, other = (made.fill(0, np.random.default_rng(0), np.empty((50, D))) for made in (free, clipped))
+    assert one.min() < 0
+    np.testing.assert_array_equal(other, np.maximum(one, 0))
 
 
 def test_without_spread_rows_are_the_calibrated_means(monkeypatch):

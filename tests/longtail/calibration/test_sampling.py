@@ -41,6 +41,13 @@ def test_budget_is_the_floor_share_and_a_random_remainder(counts):
         assert (budget[own] >= (counts.max() - count) // count).all()
 
 
+@pytest.mark.parametrize(("fill", "expected"), [(0.0, 0), (0.3, 6), (0.5, 10), (2.0, 38)])
+def test_fill_scales_the_shortfall(fill, expected):
+    budget = sampling.share_budget(np.array([20, 1]), [np.arange(20), np.array([20])], np.random.default_rng(0), fill)
+    assert not budget[:20].any()
+    assert budget[20] == expected
+
+
 def test_the_remainder_is_uniform_with_replacement():
     counts, rng = np.array([7, 4]), np.random.default_rng(0)
     members = [np.arange(7), np.arange(7, 11)]
@@ -66,6 +73,8 @@ def test_classes_of_one_sample_borrow():
     np.testing.assert_array_equal(recipe.entries, [[2, -1], [-1, 2]])
     np.testing.assert_allclose(recipe.scales, np.sqrt([2, 2]))
     assert recipe.noisy.all()
+    without = sampling.make_recipe(np.array([[0, 1]]), means, counts, 0.1, np.array([2]))
+    np.testing.assert_array_equal(without.entries, [[3, -1]])
     nobody = sampling.make_recipe(np.array([[0, 1]]), means, np.ones(4, int), 0.1)
     np.testing.assert_array_equal(nobody.entries, [[-1, -1]])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from longtail.calibration.tukey import tukey_transform
+from longtail.calibration.tukey import tukey_power, tukey_transform
 from longtail.errors import InputError
 
 
@@ -17,6 +17,14 @@ def test_powers_are_elementwise_and_keep_the_dtype(power, dtype):
     result = tukey_transform(X, power)
     assert result.dtype == dtype
     np.testing.assert_allclose(result, X.astype(np.float64) ** power, rtol=1e-6)
+
+
+def test_the_unchecked_power_is_the_same_where_it_is_defined():
+    X = np.array([[0.0, 0.25], [4.0, 9.0]])
+    for power in (0.0, 0.5, 1.0, 2.0):
+        np.testing.assert_array_equal(tukey_power(X, power), tukey_transform(X, power))
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(tukey_power(-X, 0.5)[1]).all()
 
 
 def test_power_zero_is_the_logarithm_with_the_published_offset():

@@ -92,3 +92,41 @@ def image_folder(tmp_path, pixels):
         return root
 
     return write
+
+
+@pytest.fixture
+def class_folder(tmp_path, pixels):
+    """Write `CLASS/*.png` with a number of images for each class; return the folder."""
+
+    def write(shape=(8, 8, 3), **counts):
+        root = tmp_path / "classes"
+        for label, (name, count) in enumerate(counts.items()):
+            (root / name).mkdir(parents=True)
+            for i in range(count):
+                (root / name / f"{i}.png").write_bytes(_encode(pixels(100 * label + i, *shape)))
+        return root
+
+    return write
+
+
+@pytest.fixture
+def imagenet_folder(tmp_path):
+    """Write JPEG files named as in ILSVRC-2012, in one folder or by class; return the folder.
+
+    Each image has a colour of its own that changes smoothly, as JPEG compresses noise badly.
+    """
+
+    def write(per_class=14, classes=4, flat=True, shape=(9, 12), name="images"):
+        root = tmp_path / name
+        ramp = np.indices(shape).sum(0) / (sum(shape) - 2)
+        for label in range(classes):
+            wordnet_id = f"n0{1532829 + 1000 * label}"
+            folder = root if flat else root / wordnet_id
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(per_class):
+                colour = np.random.default_rng([label, i]).uniform(60, 200, 3)
+                image = (colour + 50 * ramp[:, :, None]).astype(np.uint8)
+                (folder / f"{wordnet_id}_{i}.JPEG").write_bytes(_encode(image, "JPEG"))
+        return root
+
+    return write

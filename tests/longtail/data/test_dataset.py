@@ -1,14 +1,21 @@
-import json
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import threading
+import weakref
 
 import numpy as np
 import pytest
+from PIL import Image
+from torchvision.transforms import functional
 
-from longtail.config import DataConfig
+from longtail.config import DataConfig, parse
+from longtail.data import imagefolder
+from longtail.data.crops import draw_crops, random_crop
 from longtail.data.dataset import Dataset, build_dataset
+from longtail.data.images import decode
 from longtail.data.imbalance import subset_sha256
 from longtail.data.sources import load_source
 from longtail.errors import InputError
@@ -205,11 +212,138 @@ def test_changed_artifact_and_unknown_split(tmp_path):
         Dataset.open(tmp_path / "out")
 
 
-def test_manifest_holds_no_path_when_images_are_inside(parquet_folder, tmp_path):
-    build_dataset(parquet_config(parquet_folder()), tmp_path / "out")
-    manifest = (tmp_path / "out" / "manifest.json").read_text()
-    assert str(tmp_path) not in manifest
-    assert json.loads(manifest)["splits"]["train"] == {"images": 11, "source_images": 18}
+def test_a_data_set_can_be_built_again_with_another_seed(class_folder, tmp_path, monkeypatch):
+    root = class_folder(cat=12, dog=12)
+    monkeypatch.chdir(root.parent)
+    build_dataset(folder_config(root.name), tmp_path / "out")
+    data = Dataset.open(tmp_path / "out")
+    origin = parse(DataConfig, data.fields["origin"])
+    assert origin == folder_config(root)
+    assert data.fields["splits"]["train"] == {"images": 13, "table": "train", "source_images": 24, "folder": "train"}
+    build_dataset(dataclasses.replace(origin, seed=1), tmp_path / "again")
+    again = Dataset.open(tmp_path / "again")
+    assert again.subset_sha256 != data.subset_sha256
+    assert not np.isin(again.split("train").ids, data.split("test").ids).any()
+
+
+def test_classes_without_any_split(class_folder, tmp_path):
+    """A fifth of each class is held out, one image of a class of two, none of a class of one."""
+    config = dataclasses.replace(folder_config(class_folder(ant=20, bee=5, cat=2, dog=1)), profile="natural")
+    fields = build_dataset(config, tmp_path / "out")
+    data, source = Dataset.open(tmp_path / "out"), load_source(config)
+    assert (fields["train_counts"], fields["test_counts"]) == ([16, 4, 1, 1], [4, 1, 1, 0])
+    assert fields["held_out"]
+    train, test = data.split("train"), data.split("test")
+    assert sorted([*train.ids, *test.ids]) == list(range(28))
+    assert all(np.array_equal(test.images(slice(None))[i], source.train.read(row)) for i, row in enumerate(test.ids))
+
+
+def test_parquet_without_a_test_file(parquet_folder, tmp_path):
+    root = parquet_folder(train=10)
+    for file in root.glob("test*"):
+        file.unlink()
+    fields = build_dataset(parquet_config(root), tmp_path / "out")
+    assert (fields["train_counts"], fields["test_counts"]) == ([8, 4, 2], [2, 2, 2])
+
+
+@pytest.mark.parametrize("side", [8, 70])
+def test_validation_on_the_test_images(image_folder, tmp_path, side):
+    config = folder_config(image_folder(shape=(side, side, 3)), validation="test")
+    build_dataset(config, tmp_path / "out")
+    data = Dataset.open(tmp_path / "out")
+    validation, test = data.split("validation"), data.split("test")
+    assert np.array_equal(validation.images(slice(None)), test.images(slice(None)))
+    assert np.array_equal(validation.labels, test.labels)
+    assert not (tmp_path / "out" / "validation").exists()
+
+
+def test_whole_images_have_no_random_crops(tmp_path):
+    build_dataset(DataConfig(), tmp_path / "out")
+    data = Dataset.open(tmp_path / "out")
+    assert data.crop_size == data.split("train").crop_size == 0
+    with pytest.raises(InputError, match=r"built without crops: set data.crop_size"):
+        data.split("train").random_crops(slice(0, 1), np.random.default_rng(0))
+
+
+def test_a_crop_larger_than_the_image_size(tmp_path):
+    with pytest.raises(InputError, match=r"data.crop_size is 9: it must be at most the images' shorter side, 8 pixels"):
+        build_dataset(DataConfig(image_size=8, crop_size=9), tmp_path / "out")
+
+
+def test_small_images_are_cropped_as_they_are_stored(parquet_folder, tmp_path):
+    config = parquet_config(parquet_folder(shape=(9, 12, 3)), crop_size=6)
+    build_dataset(config, tmp_path / "out")
+    data, source = Dataset.open(tmp_path / "out"), load_source(config)
+    split = data.split("train")
+    whole = np.stack([source.train.read(int(i)) for i in split.ids])
+    assert data.image_shape == (6, 6, 3)
+    assert isinstance(split.packed, np.memmap)
+    assert np.array_equal(split.images(slice(None)), whole[:, 2:8, 3:9])
+    rows = np.array([4, 0, 4])
+    crops = split.random_crops(rows, np.random.default_rng(5))
+    draws = draw_crops(3, np.random.default_rng(5))
+    assert np.array_equal(crops, [random_crop(whole[i], draw, 6) for i, draw in zip(rows, draws, strict=True)])
+
+
+@pytest.fixture
+def photographs(imagenet_folder, tmp_path):
+    """Build 56 images of 375x500 pixels of mini-ImageNet's kind, evaluated at 224x224."""
+    root = imagenet_folder(shape=(375, 500))
+    config = DataConfig("mini_imagenet", str(root), imbalance_factor=5.0, image_size=256, crop_size=224)
+    build_dataset(config, tmp_path / "photographs")
+    return Dataset.open(tmp_path / "photographs"), load_source(config)
+
+
+def test_photographs_are_evaluated_as_by_torchvision(photographs):
+    data, source = photographs
+    assert (data.fields["storage"], data.image_shape) == ("lazy", (224, 224, 3))
+    test = data.split("test")
+    for found, row in zip(test.images(slice(0, 3)), test.ids, strict=False):
+        picture = Image.fromarray(source.train.read(int(row)))
+        expected = functional.center_crop(functional.resize(picture, 256), [224, 224])
+        assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 2
+
+
+def test_photographs_are_cropped_at_full_resolution(photographs):
+    data, source = photographs
+    split, rows = data.split("train"), np.array([7, 7, 0])
+    crops = split.random_crops(rows, np.random.default_rng(3))
+    assert (crops.shape, crops.dtype) == ((3, 224, 224, 3), np.uint8)
+    assert not np.array_equal(crops[0], crops[1])
+    for crop, row, draws in zip(crops, split.ids[rows], draw_crops(3, np.random.default_rng(3)), strict=True):
+        assert np.array_equal(crop, random_crop(source.train.read(int(row)), draws, 224))
+    assert np.array_equal(crops, data.split("train").random_crops(rows, np.random.default_rng(3)))
+    assert not np.array_equal(crops, split.random_crops(rows, np.random.default_rng(4)))
+
+
+def test_photographs_are_never_all_in_memory(imagenet_folder, tmp_path, monkeypatch):
+    """No more of them are decoded at a time than there are threads."""
+    alive, most, lock = 0, 0, threading.Lock()
+
+    def counted(data):
+        nonlocal alive, most
+        image = decode(data)
+        with lock:
+            alive += 1
+            most = max(most, alive)
+        weakref.finalize(image, gone)
+        return image
+
+    def gone():
+        nonlocal alive
+        with lock:
+            alive -= 1
+
+    monkeypatch.setattr(imagefolder, "decode", counted)
+    root = imagenet_folder(shape=(375, 500))
+    build_dataset(
+        DataConfig("mini_imagenet", str(root), imbalance_factor=1.0, image_size=256, crop_size=224), tmp_path / "out"
+    )
+    split = Dataset.open(tmp_path / "out").split("train")
+    assert len(split) == 40
+    split.images(slice(None))
+    split.random_crops(slice(None), np.random.default_rng(0))
+    assert (alive, 0 < most <= min(32, (os.cpu_count() or 1) + 4)) == (0, True)
 
 
 def test_killed_in_the_middle_leaves_no_artifact(tmp_path):

@@ -100,6 +100,24 @@ def test_parquet_counts_its_splits_and_names(parquet_folder):
     assert source_digest(config) != before
 
 
+def test_class_folders_alone(class_folder):
+    root = class_folder(cat=2, dog=1)
+    before = source_digest(folder_config(root))
+    (root / "dog" / "0.png").unlink()
+    assert source_digest(folder_config(root)) != before
+
+
+def test_mini_imagenet_counts_the_classes_that_are_listed(imagenet_folder):
+    root = imagenet_folder(per_class=2)
+    config = DataConfig(source="mini_imagenet", path=str(root))
+    every = source_digest(config)
+    (root / "classes.txt").write_text("n01532829\n")
+    listed = source_digest(config)
+    assert listed != every
+    (root / "n01533829_0.JPEG").unlink()
+    assert source_digest(config) == listed
+
+
 def test_digits_and_cifar(tmp_path):
     digests = {source_digest(DataConfig()), source_digest(DataConfig(seed=5))}
     assert len(digests) == 1
@@ -111,7 +129,7 @@ def test_digits_and_cifar(tmp_path):
     assert source_digest(config) != absent
 
 
-@pytest.mark.parametrize("source", ["parquet", "imagefolder"])
+@pytest.mark.parametrize("source", ["parquet", "imagefolder", "mini_imagenet"])
 def test_nothing_there(source, tmp_path):
     with pytest.raises(InputError, match=f"holds no files of a data.source={source}"):
         source_digest(DataConfig(source=source, path=str(tmp_path)))

@@ -42,11 +42,34 @@ def test_files_may_lie_in_data_and_validation_stands_for_test(parquet_folder):
     assert (source.name, source.class_names, len(source.test.labels)) == ("set", ("p", "q", "r"), 6)
 
 
+def test_without_test_files_there_is_no_test_split(parquet_folder):
+    folder = parquet_folder()
+    for file in folder.glob("test*"):
+        file.unlink()
+    source = load(config(folder))
+    assert (len(source.train.labels), source.test) == (18, None)
+    for file in folder.glob("train*"):
+        file.rename(file.with_name(file.name.replace("train", "test")))
+    with pytest.raises(InputError, match=r"holds no train\*.parquet"):
+        load(config(folder))
+
+
 @pytest.mark.parametrize("column", ["label", "labels"])
 def test_takes_another_customary_label_column(parquet_folder, column):
     folder = parquet_folder(column=column)
     (folder / "labels.txt").write_text("p\nq\nr\n")
     assert load(config(folder)).class_names == ("p", "q", "r")
+
+
+def test_takes_another_customary_image_column(parquet_folder):
+    folder = parquet_folder(train=2, files=1)
+    for file in folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(file).rename_columns(["image", "label"]), file)
+    assert load(config(folder)).train.read(0).shape == (8, 8, 3)
+    for file in folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(file).rename_columns(["photo", "label"]), file)
+    with pytest.raises(InputError, match=r"no column 'img': set data.image_column to one of photo, label"):
+        load(config(folder))
 
 
 def test_missing_columns_name_those_there_are(parquet_folder):

@@ -31,6 +31,28 @@ def test_detects_what_lies_there(parquet_folder, image_folder, tmp_path):
         assert detect_source(str(tmp_path / name)) == name
 
 
+def test_detects_what_has_no_test_split(parquet_folder, class_folder, image_folder):
+    folder = parquet_folder()
+    for file in folder.glob("test*"):
+        file.unlink()
+    assert detect_source(str(folder)) == "parquet"
+    assert detect_source(str(class_folder(cat=2, dog=1))) == "imagefolder"
+    root = image_folder()
+    (root / "train.parquet").write_bytes(b"")
+    assert detect_source(str(root)) == "imagefolder"
+
+
+def test_detects_mini_imagenet_by_wordnet_ids(imagenet_folder):
+    flat, folders = imagenet_folder(), imagenet_folder(flat=False, name="folders")
+    assert detect_source(str(flat)) == detect_source(str(folders)) == "mini_imagenet"
+    assert detect_source(str(folders), "mini_imagenet") == "mini_imagenet"
+    assert detect_source(str(folders), "imagefolder") == "imagefolder"
+    assert detect_source(str(flat), "imagefolder") == "mini_imagenet"
+    (folders / "train").mkdir()
+    (folders / "n01532829").rename(folders / "train" / "n01532829")
+    assert detect_source(str(folders), "mini_imagenet") == "imagefolder"
+
+
 def test_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"looked for train\*.parquet .* train/CLASS/ .* cifar-100-python"):
         detect_source(str(tmp_path))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -121,7 +123,7 @@ def test_data_set_without_validation(classifier, tmp_path):
     dataset = Dataset.open(tmp_path / "dataset")
     extract(classifier, dataset, FeaturesConfig(), "crop", tmp_path / "features", seed=1)
     features = Features.open(tmp_path / "features")
-    assert sorted(entry.name for entry in features.path.iterdir()) == ["manifest.json", "test", "train"]
+    assert sorted(entry.name for entry in features.path.iterdir()) == ["example.npy", "manifest.json", "test", "train"]
     assert len(features.split("train")) == dataset.train_counts.sum()
 
 
@@ -156,3 +158,14 @@ def test_failure_leaves_no_artifact(classifier, dataset, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extract(classifier, dataset, FeaturesConfig(), "crop", tmp_path / "features", seed=1, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_keeps_what_a_model_needs_of_the_images(features, dataset):
+    np.testing.assert_array_equal(features.example(), dataset.split("test").images(slice(2)))
+    assert (features.dataset_digest, features.subset_sha256) == (dataset.digest, dataset.subset_sha256)
+    assert features.scaling() is None
+
+
+def test_an_artifact_without_an_example_is_named(features):
+    with pytest.raises(InputError, match=r"example.npy is missing: write the features again"):
+        dataclasses.replace(features, path=features.path / "train").example()

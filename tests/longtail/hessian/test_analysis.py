@@ -247,6 +247,48 @@ def test_same_seed_same_numbers_and_progress(make_case):
     assert first.cost == second.cost > 0
 
 
+@pytest.mark.parametrize("curvature", ["ggn", "residual"])
+def test_other_curvatures_8(make_case, curvature):
+    case = make_case("tanh mlp, cross-entropy")
+    found = {
+        kind: analyze(case.model, case.loss, case.batches(10, 13), curvature=kind, probes=400, lanczos_steps=ALL)
+        for kind in ("hessian", curvature)
+    }
+    jacobian = case.outputs_jacobian().flatten(0, 1)
+    outputs = case.model(case.inputs).detach()
+    inner = torch.func.hessian(lambda z: case.loss(z, case.targets))(outputs).reshape(len(jacobian), -1)
+    matrix = jacobian.T @ inner @ jacobian
+    matrix = matrix if curvature == "ggn" else case.hessian() - matrix
+    report = found[curvature]
+    assert report.curvature == curvature
+    assert report.full.top_eigenvalue == pytest.approx(float(torch.linalg.eigvalsh(matrix)[-1]), abs=1e-8)
+    assert abs(report.full.trace - float(matrix.trace())) < 4 * report.full.trace_stderr
+    assert report.full.first_order == (curvature == "ggn")
+    if curvature == "ggn":
+        assert report.full.lowest_eigenvalue > -1e-10
+
+
+def test_sampling_error_covers_the_choice_of_the_samples(make_case):
+    """Traces of disjoint halves of a large sample differ by about what the error says."""
+    case = make_case("relu mlp, cross-entropy")
+    draw = torch.Generator().manual_seed(3)
+    inputs = torch.randn(20, 64, 5, generator=draw).double()
+    targets = torch.randint(0, 3, (20, 64), generator=draw)
+    reports = [
+        analyze(case.model, case.loss, [batch], probes=4, lanczos_steps=1, seed=seed)
+        for seed, batch in enumerate(zip(inputs, targets, strict=True))
+    ]
+    spread = np.std([report.full.trace for report in reports], ddof=1)
+    stated = np.sqrt(np.mean([report.full.trace_sampling_stderr**2 for report in reports]))
+    assert stated == pytest.approx(spread, rel=0.5)
+    assert stated > np.sqrt(np.mean([report.full.trace_stderr**2 for report in reports]))
+
+
+def test_unknown_curvature(data):
+    with pytest.raises(InputError, match=r"curvature is 'fisher': choose from hessian, ggn, residual"):
+        analyze(nn.Linear(4, 2).double(), F.cross_entropy, [(data, torch.zeros(15).long())], curvature="fisher")
+
+
 @pytest.mark.parametrize("setting", ["probes", "lanczos_steps", "density_runs"])
 def test_settings_too_small(setting, data):
     with pytest.raises(InputError, match=f"{setting}=0 is too small: give"):

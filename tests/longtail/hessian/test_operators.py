@@ -4,12 +4,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from longtail.errors import InputError
-from longtail.hessian.operators import BatchCurvature, HessianOperator, measure, residual
+from longtail.hessian.curvature import BlockOperator
+from longtail.hessian.operators import BatchCurvature, measure, residual
 
 
 def operator(case, *sizes):
     objective = measure(case.model, case.loss, case.batches(*sizes), case.parameters)
-    return HessianOperator(objective, {"full": list(case.parameters), **{name: [name] for name in case.parameters}})
+    return BlockOperator(
+        objective, {"full": list(case.parameters), **{name: [name] for name in case.parameters}}, "hessian"
+    )
 
 
 def vectors(case):
@@ -118,3 +121,21 @@ def test_batches_that_change_are_noticed():
     objective = measure(model, F.cross_entropy, Changing(), dict(model.named_parameters()))
     with pytest.raises(RuntimeError, match="give a fixed list of batches"):
         objective.over_batches(lambda batch: None)
+
+
+def test_parts_are_small_and_mean_the_same(make_case):
+    case = make_case("cnn with bn, smoothed")
+    whole = measure(case.model, case.loss, case.batches(20, 3), case.parameters)
+    parts = whole.in_parts(8)
+    assert parts.sizes == (8, 8, 4, 3)
+    assert parts.mean_loss == pytest.approx(whole.mean_loss, rel=1e-12)
+    assert [batch for batch in parts.over_batches(lambda batch: round(batch.share * 23))] == [8, 8, 4, 3]
+    assert whole.in_parts(20) is whole
+
+
+def test_a_loss_that_couples_samples_is_not_cut(make_case):
+    case = make_case("relu mlp, squares")
+    objective = measure(
+        case.model, lambda outputs, _: outputs.mean(0).square().sum(), case.batches(23), case.parameters
+    )
+    assert objective.in_parts(8) is objective

@@ -10,13 +10,19 @@ from longtail.hessian import Density, LayerReport, Report
 def layer(seed: int) -> LayerReport:
     draw = np.random.default_rng(seed)
     density = Density(*(draw.normal(size=size) for size in (5, 5, 9, 9)))
-    return LayerReport(10, 1.5, 0.1, 2.0, 1e-3, -0.5, 1e-4, True, 5, density)
+    return LayerReport(10, 1.5, 0.1, 0.2, 2.0, 1e-3, -0.5, 1e-4, True, 5, density)
 
 
 @pytest.fixture
 def report() -> Report:
     return Report(
-        full=layer(0), layers={"b.weight": layer(1), "a.weight": layer(2)}, samples=7, loss=0.3, cost=12.5, seed=4
+        full=layer(0),
+        layers={"b.weight": layer(1), "a.weight": layer(2)},
+        samples=7,
+        loss=0.3,
+        cost=12.5,
+        seed=4,
+        curvature="ggn",
     )
 
 

@@ -38,6 +38,16 @@ def test_combine_weighs_parts_and_adds_their_variances():
     estimate = combine(parts, [0.25, 0.75])
     assert estimate.value == pytest.approx(0.25 * 2 + 0.75 * 10)
     assert estimate.stderr == pytest.approx(0.25 * 1.0)
+    assert combine(parts[:1], [1.0]).sampling_stderr is None
+
+
+def test_sampling_error_is_that_of_a_mean_of_independent_parts():
+    """Equal parts: the textbook standard error of the mean of their estimates."""
+    draw = np.random.default_rng(0)
+    parts = [draw.normal(size=4) for _ in range(25)]
+    means = np.array([part.mean() for part in parts])
+    estimate = combine(parts, [1 / 25] * 25)
+    assert estimate.sampling_stderr == pytest.approx(means.std(ddof=1) / 5)
 
 
 def test_same_seed_same_samples():

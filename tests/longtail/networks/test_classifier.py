@@ -1,14 +1,17 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from longtail.calibration.tukey import tukey_transform
 from longtail.errors import InputError
 from longtail.networks import BACKBONES, HEADS, build, load, save
 from longtail.networks.classifier import RawImageModel
+from longtail.networks.torchvision_models import TorchvisionModel
 
 
 @pytest.fixture
@@ -48,6 +51,56 @@ def test_preprocess_is_normalisation_of_values_in_0_to_1(make_spec):
     expected = ((raw / 255 - spec.mean) / spec.std).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(x.numpy(), expected, rtol=0, atol=1e-5)
     assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size", [5, 8, 11, 24])
+def test_resizing_is_pillows_antialiased_one(make_spec, size):
+    spec = make_spec(image_shape=(8, 10, 3), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
+    raw = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3), dtype=np.uint8)
+    plain = build(spec, seed=0).preprocess(torch.from_numpy(raw))
+    x = build(dataclasses.replace(spec, input_size=size), seed=0).preprocess(torch.from_numpy(raw))
+    assert x.shape == (2, 3, size, size)
+    for planes, expected in zip(x.flatten(0, 1), plain.flatten(0, 1), strict=True):
+        picture = Image.fromarray(expected.numpy()).resize((size, size), Image.Resampling.BILINEAR)  # of floats
+        np.testing.assert_allclose(planes.numpy(), np.asarray(picture), atol=1e-5)
+
+
+def test_images_of_the_networks_size_are_not_resized(make_spec, images):
+    plain, sized = build(make_spec(), seed=0), build(make_spec(input_size=8), seed=0)
+    assert torch.equal(plain.preprocess(images), sized.preprocess(images))
+
+
+def test_one_mean_a_channel_repeats_grey(make_spec, images):
+    classifier = build(make_spec(mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0)), seed=0)
+    x = classifier.preprocess(images)
+    assert x.shape == (6, 3, 8, 8)
+    torch.testing.assert_close(x[:, 0] - x[:, 2], torch.full((6, 8, 8), 0.2))
+    assert classifier(x).shape == (6, 10)
+
+
+def export(classifier, example):
+    """Return the graph that is served, traced as MLflow does it, with any number of images."""
+    shapes = [{0: torch.export.Dim.AUTO}]
+    return torch.export.export(RawImageModel(classifier).eval(), (example,), dynamic_shapes=shapes).module()
+
+
+def test_served_model_resizes_any_number_of_images(make_spec, images):
+    classifier = build(make_spec(mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5), input_size=12), seed=0).eval()
+    exported = export(classifier, images[:2])
+    with torch.no_grad():
+        for count in (1, 2, 6):
+            torch.testing.assert_close(exported(images[:count]), RawImageModel(classifier)(images[:count]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "swin_t", "maxvit_t", "vit_b_32", "inception_v3"])
+def test_served_model_of_a_library_takes_any_number_of_images(make_spec, images, name):
+    own = TorchvisionModel(name).own_input
+    spec = make_spec(network=f"torchvision:{name}", mean=own.mean, std=own.std, input_size=own.size)
+    classifier = build(spec, seed=0).eval()
+    exported = export(classifier, images[:2])
+    with torch.no_grad():
+        torch.testing.assert_close(exported(images[:3]), RawImageModel(classifier)(images[:3]))
 
 
 @pytest.mark.parametrize("tukey", [0.0, 0.5, 2.0])
@@ -109,6 +162,16 @@ def test_artifact_is_weights_and_json_without_pickle(make_spec, tmp_path):
     weights = (tmp_path / "network" / "weights.safetensors").read_bytes()
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
     assert header["head.weight"]["dtype"] == "F32"
+    assert header["__metadata__"] == {"input_size": "0"}
+
+
+def test_artifact_without_an_input_size_is_still_read(make_spec, tmp_path):
+    path = tmp_path / "network"
+    save(build(make_spec(), seed=3), path, {})
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["spec"]["input_size"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert load(path)[0].spec == make_spec()
 
 
 def test_tampered_weights_are_found(make_spec, tmp_path):

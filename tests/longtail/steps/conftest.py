@@ -5,11 +5,14 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from longtail.config import parse
 from longtail.steps.execution import Context
-from longtail.steps.registry import STEPS
+from longtail.steps.registry import EVERY_STEP
 from longtail.tracking.recording import Run
 
 SEED = 3
@@ -31,15 +34,16 @@ class Done(NamedTuple):
 
 
 def _outputs(step: str, folder: Path) -> dict[str, Path]:
-    page = ["report"] if STEPS[step].page else []
-    return {name: folder / name for name in [*STEPS[step].outputs, *page]}
+    page = ["report"] if EVERY_STEP[step].page else []
+    return {name: folder / name for name in [*EVERY_STEP[step].outputs, *page]}
 
 
 def _call(step, folder, inputs, config=None, *, seed=SEED, method="", run=None) -> Done:
     folder.mkdir(parents=True, exist_ok=True)
-    settings = parse(STEPS[step].config, SETTINGS.get(step, {}) | (config or {}), STEPS[step].group)
-    given = {name: inputs[name] for name in STEPS[step].inputs}
-    context = Context(given, _outputs(step, folder), seed, method, run or Run.silent())
+    settings = parse(EVERY_STEP[step].config, SETTINGS.get(step, {}) | (config or {}), EVERY_STEP[step].group)
+    missing = {name for name in EVERY_STEP[step].optional if name not in inputs}
+    given = {name: inputs[name] for name in EVERY_STEP[step].inputs if name not in missing}
+    context = Context(given, _outputs(step, folder), seed, seed, method, run or Run.silent())
     return Done(context.outputs, importlib.import_module(f"longtail.steps.{step}").run(settings, context))
 
 
@@ -74,6 +78,20 @@ def artifacts(dataset, chain) -> dict[str, Any]:
         found |= chain[step].outputs
     found["classifiers"] = [chain[f"classifier_retraining/{name}"].outputs["classifier"] for name in METHODS]
     return found
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory) -> Path:
+    """Digits as a table: 64 pixels from 0 to 16 and a label, 178 ... 9 rows of a class, not yet split."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    kept = np.concatenate([np.flatnonzero(digits.target == c)[: 9 + 19 * (9 - c)] for c in range(10)])
+    path = tmp_path_factory.mktemp("table") / "digits.parquet"
+    values = pa.array(digits.data[kept].astype(np.float32).ravel())
+    columns = {"pixels": pa.FixedSizeListArray.from_arrays(values, 64), "label": pa.array(digits.target[kept])}
+    pq.write_table(pa.table(columns), path, row_group_size=200)
+    return path
 
 
 @pytest.fixture(autouse=True)

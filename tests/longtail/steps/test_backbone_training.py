@@ -1,9 +1,12 @@
+from unittest.mock import create_autospec
+
 import pytest
 
 from longtail.config import DataConfig
 from longtail.data.dataset import build_dataset
 from longtail.networks import load
 from longtail.steps import backbone_training
+from longtail.tracking.recording import Run
 
 
 class ReachedError(Exception):
@@ -66,6 +69,12 @@ def test_the_network_is_built_for_the_images(key, trained, dataset):
     assert (spec.image_shape, spec.class_names) == (dataset.image_shape, dataset.class_names)
 
 
+def test_training_starts_from_the_weights_of_a_file(key, trained, chain, same_weights):
+    backbone = chain["backbone_training"].outputs["backbone"]
+    key({"weights": str(backbone / "weights.safetensors")})
+    assert same_weights(trained["classifier"].backbone, load(backbone)[0].backbone)
+
+
 def test_the_artifact_says_how_it_was_trained(chain, dataset):
     done = chain["backbone_training"]
     classifier, manifest = load(done.outputs["backbone"])
@@ -84,3 +93,16 @@ def test_further_processes_write_nothing(call, artifacts, monkeypatch, tmp_path)
     done = call("backbone_training", tmp_path / "out", artifacts)
     assert done.described == {}
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_seconds_are_those_of_all_epochs_also_of_the_teacher(call, artifacts, monkeypatch, tmp_path):
+    run = create_autospec(Run, instance=True)
+    epoch = {"train/loss": 1.0, "train/accuracy": 50.0}
+    histories = iter([
+        [epoch | {"train/seconds": 3.0}],
+        [epoch | {"train/seconds": 1.0}, epoch | {"train/seconds": 1.5}],
+    ])
+    monkeypatch.setattr(backbone_training, "train", lambda *_, **__: next(histories))
+    call("backbone_training", tmp_path / "out", artifacts, {"distillation": {"weight": 0.5}}, run=run)
+    logged = {name: value for call in run.log_metrics.call_args_list for name, value in call.args[0].items()}
+    assert logged == {"teacher/train/total_seconds": 3.0, "train/total_seconds": 2.5}

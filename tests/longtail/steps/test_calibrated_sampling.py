@@ -32,7 +32,20 @@ def test_the_page_and_the_run_count_the_same(call, artifacts, tmp_path):
         "sampling/generated": generated,
         "sampling/balanced": 10 * features.train_counts.max(),
     })
-    assert run.log_figure.call_args.args[1] == "nearest_classes.png"
+    assert [call.args[1] for call in run.log_figure.call_args_list] == ["nearest_classes.png", "tsne.png"]
+    run.log_text.assert_called_once_with(page, "report.html")
+    assert page.count("<img") == 2 and page.count("real and") == 1
+    assert page.count("itself ") == 9  # a row of the table for every class but the largest
+
+
+def test_the_page_does_not_call_unequal_classes_equal(call, artifacts, tmp_path):
+    done = call("calibrated_sampling", tmp_path, artifacts, {"fill": 0.5})
+    counts = Features.open(artifacts["features"]).train_counts
+    filled = counts + np.rint(0.5 * (counts.max() - counts)).astype(int)
+    assert done.described["samples"]["generated"] == (filled - counts).sum()
+    assert Samples.open(done.outputs["samples"]).balanced_size == filled.sum()
+    page = done.outputs["report"].read_text()
+    assert f"classes now have {filled.min()} to {filled.max()}." in page
 
 
 @pytest.mark.parametrize(("head", "normalised"), [("cosine", True), ("cosine_reference", True), ("linear", False)])

@@ -8,9 +8,12 @@ from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
+import torch
 
 from longtail.artifacts import artifact_digest
 from longtail.errors import InputError
+from longtail.features import Features
+from longtail.features.own import FILE
 from longtail.networks import load
 from longtail.networks.classifier import RawImageModel
 from longtail.steps import classifier_retraining
@@ -28,7 +31,7 @@ from longtail.tracking.recording import Run
 
 torch.set_num_threads(1)
 inputs = {name: Path(path) for name, path in json.loads(sys.argv[1]).items()}
-context = Context(inputs, {"classifier": Path(sys.argv[2])}, 3, "tailcalibx", Run.silent())
+context = Context(inputs, {"classifier": Path(sys.argv[2])}, 3, 3, "tailcalibx", Run.silent())
 classifier_retraining.run(RetrainingConfig(epochs=100_000), context)
 """
 
@@ -62,7 +65,35 @@ def test_the_raw_image_model_is_published(call, artifacts, dataset, tmp_path, sa
         "dataset_digest": dataset.digest,
         "subset_sha256": dataset.subset_sha256,
     }
-    assert [call.kwargs["step"] for call in run.log_metrics.call_args_list] == [1, 2]
+    *epochs, whole = run.log_metrics.call_args_list
+    assert [call.kwargs["step"] for call in epochs] == [1, 2]
+    assert whole.args[0]["head/total_seconds"] > 0
+
+
+def test_a_classifier_of_the_shared_backbone_has_no_test_features_of_its_own(chain):
+    for method in ("baseline", "tailcalib"):
+        assert not (chain[f"classifier_retraining/{method}"].outputs["classifier"] / FILE).exists()
+
+
+def test_a_classifier_whose_backbone_drifted_brings_its_own_test_features(call, artifacts, dataset, tmp_path):
+    done = call("classifier_retraining", tmp_path, artifacts, {"crt_batch_norm": "train"}, method="crt")
+    classifier, manifest = load(done.outputs["classifier"])
+    images = classifier.preprocess(torch.from_numpy(dataset.split("test").images(slice(None))))
+    with torch.no_grad():
+        expected = classifier.backbone(images).numpy()
+    found = np.load(done.outputs["classifier"] / FILE)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert not np.allclose(found, Features.open(artifacts["features"]).split("test"), rtol=1e-2, atol=1e-2)
+    assert FILE in manifest["files"]
+
+
+@pytest.mark.parametrize(("method", "setting"), [("tailcalibx", "fresh=backbone"), ("crt", "crt_batch_norm=train")])
+def test_settings_that_need_images_say_so(call, artifacts, tmp_path, method, setting):
+    name, _, value = setting.partition("=")
+    call("classifier_retraining", tmp_path / "with", artifacts, {name: value}, method=method)
+    del artifacts["dataset"]
+    with pytest.raises(InputError, match=f"{setting} needs images"):
+        call("classifier_retraining", tmp_path / "without", artifacts, {name: value}, method=method)
 
 
 def test_an_unknown_method_writes_nothing(call, artifacts, tmp_path):

@@ -3,6 +3,7 @@ from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from longtail.artifacts import sha256_file
 from longtail.data.dataset import Dataset
@@ -65,3 +66,20 @@ def test_too_few_images_write_neither_artifact_nor_page(call, tmp_path):
     with pytest.raises(InputError, match=re.escape("data.largest_class")):
         call("data_imbalancing", tmp_path, {}, {"largest_class": 100_000})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_says_where_test_and_validation_images_are_from(call, tmp_path):
+    for name, count in (("cat", 12), ("dog", 5), ("emu", 1)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (8, 8), 20 * i).save(tmp_path / "images" / name / f"{i}.png")
+    config = {"source": "imagefolder", "path": str(tmp_path / "images"), "profile": "natural"}
+    pages = [
+        call("data_imbalancing", tmp_path / name, {}, config | {"validation": name}).outputs["report"].read_text()
+        for name in ("none", "test")
+    ]
+    assert all("test images were held out of each class" in page for page in pages)
+    assert all("1 classes have too few images to be tested; no accuracy counts them: emu." in page for page in pages)
+    assert ["Validation is on the test images" in page for page in pages] == [False, True]
+    page = call("data_imbalancing", tmp_path / "digits", {}).outputs["report"].read_text()
+    assert "held out" not in page

@@ -8,7 +8,9 @@ import torch
 from longtail.artifacts import open_artifact
 from longtail.errors import InputError
 from longtail.features import Features
+from longtail.features.own import FILE
 from longtail.networks import load, save
+from longtail.steps import evaluation
 from longtail.tracking.recording import Run
 
 
@@ -28,6 +30,16 @@ def test_every_classifier_is_scored_on_the_whole_test_set(call, artifacts, tmp_p
         assert scores["top1"] == pytest.approx(100 * right.mean())
 
 
+def test_a_classifier_is_scored_on_its_own_test_features_if_it_has_any(call, artifacts, tmp_path):
+    done = call("classifier_retraining", tmp_path / "crt", artifacts, {"crt_batch_norm": "train"}, method="crt")
+    path, features = done.outputs["classifier"], Features.open(artifacts["features"])
+    artifacts["classifiers"].append(path)
+    found = evaluations(call("evaluation", tmp_path / "out", artifacts))["crt"]
+    with torch.no_grad():
+        logits = load(path)[0].classify(torch.from_numpy(np.load(path / FILE)))
+    assert found["top1"] == pytest.approx(100 * (logits.argmax(1).numpy() == features.labels("test")).mean())
+
+
 def test_the_run_the_table_and_the_page_say_the_same(call, artifacts, tmp_path):
     run = create_autospec(Run, instance=True)
     done = call("evaluation", tmp_path, artifacts, run=run)
@@ -41,11 +53,12 @@ def test_the_run_the_table_and_the_page_say_the_same(call, artifacts, tmp_path):
     table = (done.outputs["results"] / "table.txt").read_text()
     page = done.outputs["report"].read_text()
     assert f"{metrics['test/tailcalib_few']:.2f}" in table
-    assert page.count("<img") == 3 and "Confusion matrix of tailcalib" in page
+    assert page.count("<img") == 4 and "Confusion matrix of tailcalib" in page
+    assert "baseline: taken for" in page and "tailcalib: taken for" in page
     texts = {call.args[1]: call.args[0] for call in run.log_text.call_args_list}
     assert texts == {"table.txt": table.removesuffix("\n"), "report.html": page}
     figures = {call.args[1] for call in run.log_figure.call_args_list}
-    assert figures == {"groups.png", "per_class.png", "confusion_tailcalib.png"}
+    assert figures == {"groups.png", "per_class.png", "tail_confusion.png", "confusion_tailcalib.png"}
 
 
 def test_classifiers_of_other_features_are_refused(call, artifacts, tmp_path):
@@ -76,6 +89,22 @@ def test_a_group_without_classes_has_no_metric(call, artifacts, tmp_path):
         f"test/{method}_{group}" for method in ("baseline", "tailcalib") for group in ("top1", "medium")
     }
     assert evaluations(done)["baseline"]["many"] is None
+
+
+def test_test_rows_are_classified_in_parts(call, artifacts, tmp_path, monkeypatch):
+    whole = evaluations(call("evaluation", tmp_path / "whole", artifacts))
+    monkeypatch.setattr(evaluation, "ROWS", 7)
+    assert evaluations(call("evaluation", tmp_path / "parts", artifacts)) == whole
+
+
+def test_a_classifier_that_diverged_is_named(call, artifacts, tmp_path):
+    classifier, manifest = load(artifacts["classifiers"][0])
+    with torch.no_grad():
+        classifier.head.weight[0, 0] = float("nan")
+    save(classifier, tmp_path / "lost", {name: manifest[name] for name in ("method", "features_digest")})
+    artifacts["classifiers"] = [tmp_path / "lost"]
+    with pytest.raises(InputError, match="lost gives NaN on test rows: its training diverged; lower its learning rate"):
+        call("evaluation", tmp_path / "out", artifacts)
 
 
 def test_one_classifier_is_enough(call, artifacts, tmp_path):

@@ -152,6 +152,12 @@ def test_a_wrong_setting_is_refused(step, seen, capsys):
     assert line == "error: 'backbone.epocs' is not a setting: did you mean 'epochs'?"
 
 
+def test_an_input_that_is_not_given_is_not_there(step, seen):
+    backbone = step("backbone_training")["backbone"]
+    step("classifier_retraining", {"backbone": backbone, "dataset": None}, method="crt")
+    assert set(seen[-1].inputs) == {"backbone"}
+
+
 def test_an_input_of_unknown_origin_is_taken(step):
     dataset = Artifact(step("data_imbalancing")["dataset"].path)
     backbone = step("backbone_training", {"dataset": dataset})["backbone"]
@@ -188,7 +194,7 @@ def test_epochs_are_logged_and_shown(caplog, logger):
     run.log_metrics = lambda metrics, step: noted.append((metrics, step))
     logger.setLevel("INFO")
     logger.propagate = True
-    Context({}, {}, 0, "", run).on_epoch(9)(2, {"train/loss": 0.123456, "train/accuracy": 50.0})
+    Context({}, {}, 0, 0, "", run).on_epoch(9)(2, {"train/loss": 0.123456, "train/accuracy": 50.0})
     assert noted == [({"train/loss": 0.123456, "train/accuracy": 50.0}, 2)]
     assert caplog.messages == ["epoch 2 of 9  loss 0.1235  accuracy 50"]
 
@@ -200,7 +206,7 @@ def test_phases_count_each_on_its_own(monkeypatch):
         return lambda done, total: counted.append((label, unit, done, total))
 
     monkeypatch.setattr("longtail.steps.execution.progress", progress)
-    show = Context({}, {}, 0, "", Run.silent()).phases("products")
+    show = Context({}, {}, 0, 0, "", Run.silent()).phases("products")
     for phase, done in (("trace", 1), ("spectrum", 1), ("trace", 2)):
         show(phase, done, 2)
     assert counted == [("trace", "products", 1, 2), ("spectrum", "products", 1, 2), ("trace", "products", 2, 2)]

@@ -104,10 +104,41 @@ def test_model_is_ready_signed_and_without_pickled_code(tracking, module, images
         assert [name for name in archive.namelist() if name.endswith(".pt")] == ["model/data/sample_inputs/model.pt"]
 
 
-@pytest.mark.parametrize("shape", [(1, 12, 10, 3), (12, 10, 3)])
-def test_example_that_would_fix_the_batch_size_is_refused(tracking, module, shape):
-    with step_run("retrain", {}, {}) as run, pytest.raises(InputError, match="at least 2"):
-        log_classifier(run, module, np.zeros(shape, np.uint8), CLASSES, "crt", {})
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, 12, 10, 3), np.uint8),
+        ((12, 10, 3), np.uint8),
+        ((1, 5), np.float32),
+        ((2, 5), np.uint8),
+        ((2, 5), np.float64),
+    ],
+)
+def test_example_of_another_shape_or_that_would_fix_the_batch_size_is_refused(tracking, module, shape, dtype):
+    with (
+        step_run("retrain", {}, {}) as run,
+        pytest.raises(InputError, match=r"give at least 2 uint8 images .* or float32"),
+    ):
+        log_classifier(run, module, np.zeros(shape, dtype), CLASSES, "crt", {})
+
+
+def test_model_of_feature_rows_takes_any_number_of_them(tracking, tmp_path, monkeypatch):
+    import mlflow
+
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(5, len(CLASSES)), torch.nn.Softmax(dim=1))
+    rows = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    with step_run("retrain", {}, {}) as run:
+        uri = log_classifier(run, module, rows, CLASSES, "crt", {})
+    folder = tmp_path / "artifacts" / "models" / uri.removeprefix("models:/") / "artifacts"
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = mlflow.pyfunc.load_model(str(folder))
+    (given,) = model.metadata.signature.inputs.inputs
+    assert (given.type, given.shape) == (np.dtype("float32"), (-1, 5))
+    with torch.no_grad():
+        expected = module(torch.from_numpy(rows)).numpy()
+    for count in (1, 2, 300):
+        np.testing.assert_allclose(model.predict(rows[:count]), expected[:count], atol=1e-6)
 
 
 def test_module_that_cannot_be_exported_does_not_fail_the_step(tracking, images, monkeypatch, caplog):

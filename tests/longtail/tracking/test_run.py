@@ -10,7 +10,7 @@ from longtail.errors import InputError
 from longtail.tracking import run as tracked
 from longtail.tracking.lineage import record_cached_step
 from longtail.tracking.model import log_classifier
-from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, step_run
+from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, step_run, sweep_run
 
 CONFIG = {"seed": 7, "backbone": {"network": "small_cnn", "epochs": 2}}
 
@@ -60,6 +60,26 @@ def test_step_is_nested_under_its_pipeline(tracking, monkeypatch):
         assert found.data.tags["mlflow.parentRunId"] == parent.run_id
         assert found.info.status == "FINISHED"
     assert len(_runs(tracking)) == 3
+
+
+def test_a_sweeps_pipelines_nest_below_it_and_steps_below_them(tracking, monkeypatch):
+    with sweep_run("sweep digits", {"grid": {"calibration.n_neighbors": ["1", "2"]}}) as sweep:
+        for number in ("1", "2"):
+            with pipeline_run(f"p-{number}", CONFIG, {}, name=f"K={number}", sweep=sweep.run_id) as point:
+                monkeypatch.setenv("KFP_RUN_ID", f"p-{number}")
+                with step_run("train", CONFIG, {}) as step:
+                    pass
+            close_pipeline_run(f"p-{number}", succeeded=True)
+            found = tracking.get_run(point.run_id)
+            assert found.info.run_name == f"K={number}"
+            assert found.info.status == "FINISHED"
+            assert found.data.tags["mlflow.parentRunId"] == sweep.run_id
+            assert tracking.get_run(step.run_id).data.tags["mlflow.parentRunId"] == point.run_id
+    found = tracking.get_run(sweep.run_id)
+    assert (found.info.run_name, found.info.status) == ("sweep digits", "FINISHED")
+    assert found.data.params == {"grid.calibration.n_neighbors": '["1", "2"]'}
+    assert "mlflow.parentRunId" not in found.data.tags
+    assert len(_runs(tracking)) == 5
 
 
 def test_attached_run_is_used_but_not_ended(tracking, monkeypatch):

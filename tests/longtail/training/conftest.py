@@ -23,11 +23,20 @@ def make_config():
 def run(dataset, make_spec, make_config):
     """Return a function that trains a new network on the digits; it returns the network and the history."""
 
-    def call(*, seed=1, validation=None, checkpoint=None, on_epoch=None, **changes):
+    def call(*, seed=1, validation=None, teacher=None, checkpoint=None, on_epoch=None, **changes):
         config = make_config(**changes)
         classifier = build(make_spec(network=config.network, head=config.head), seed=1)
         training = dataset.split("train")
-        history = train(classifier, training, validation, config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
+        history = train(
+            classifier,
+            training,
+            validation,
+            config,
+            seed=seed,
+            teacher=teacher,
+            checkpoint=checkpoint,
+            on_epoch=on_epoch,
+        )
         return classifier, history
 
     return call

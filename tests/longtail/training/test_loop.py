@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from longtail.config import DistillationConfig, LossConfig
 from longtail.networks import build, load
-from longtail.training import predict
+from longtail.training import epoch_count, predict
 from longtail.training.checkpoint import load_checkpoint
 
 
@@ -107,19 +108,6 @@ def test_loss_that_is_not_finite_ends_training_in_one_line(run):
         run(head="linear", schedule="constant", learning_rate=1e20)
 
 
-def test_predict_sees_clean_images_whatever_the_batch(run, dataset):
-    classifier, _ = run(epochs=1)
-    classifier.train()
-    split = dataset.split("test")
-    logits = predict(classifier, split, 64)
-    assert logits.shape == (500, 10)
-    assert logits.dtype == np.float32
-    assert not classifier.training
-    with torch.no_grad():
-        whole = classifier(classifier.preprocess(torch.from_numpy(np.array(split.packed)))).numpy()
-    np.testing.assert_allclose(logits, whole, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0])
 def test_run_that_stopped_ends_as_if_it_had_not(run, dataset, same_weights, tmp_path, checkpoint_seconds):
     """Without a checkpoint in time the run starts anew; with one it goes on: the result is the same."""
@@ -135,6 +123,80 @@ def test_run_that_stopped_ends_as_if_it_had_not(run, dataset, same_weights, tmp_
     for one, other in zip(its_history, history, strict=True):
         for name in ("train/loss", "train/accuracy", "validation/accuracy", "train/learning_rate"):
             assert one[name] == other[name]
+
+
+STRONG = {
+    "augmentation": "randaugment",
+    "colour_jitter": 0.2,
+    "cutout": 3,
+    "mixing": "cutmix",
+    "loss": LossConfig("ldam", reweighting_from=0.5, sampler="class_aware"),
+    "distillation": DistillationConfig(weight=0.5, teacher_batch_norm="train"),
+    "weight_decay_on": "weights",
+}
+
+
+def test_run_with_everything_on_that_stopped_ends_as_if_it_had_not(run, make_spec, same_weights, tmp_path):
+    def train(**settings):
+        teacher = build(make_spec(network="small_cnn", head="cosine"), seed=5)
+        return run(teacher=teacher, checkpoint_seconds=0.0, **STRONG, **settings)
+
+    undisturbed, history = train()
+    checkpoint = tmp_path / "run.safetensors"
+    with pytest.raises(StopError):
+        train(checkpoint=checkpoint, on_epoch=stop_at(2))
+    resumed, its_history = train(checkpoint=checkpoint)
+    assert same_weights(resumed, undisturbed)
+    assert [entry["train/loss"] for entry in its_history] == [entry["train/loss"] for entry in history]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": LossConfig("balanced_softmax")},
+        {"loss": LossConfig("logit_adjustment", tau=0.5)},
+        {"loss": LossConfig("ldam", reweighting_from=0.6)},
+        {"loss": LossConfig(sampler="class_aware")},
+        {"augmentation": "autoaugment", "cutout": 2},
+        {"mixing": "mixup", "mixing_alpha": 0.2},
+    ],
+)
+@pytest.mark.parametrize("head", ["cosine", "linear"])
+def test_every_loss_and_augmentation_learns(run, dataset, changes, head):
+    classifier, _ = run(epochs=6, head=head, **{"augmentation": "crop", **changes})
+    test = dataset.split("test")
+    assert 100 * np.mean(predict(classifier, test, 100).argmax(1) == test.labels) > 25  # chance is 10
+
+
+@pytest.mark.parametrize("name", ["balanced_softmax", "ldam"])
+def test_balanced_losses_answer_tail_classes_more_often(run, dataset, name):
+    """Averaged over the tail of the test set, which is balanced: the point of these losses."""
+    test, tail = dataset.split("test"), np.argsort(dataset.train_counts)[:4]
+    loss = LossConfig(name, reweighting_from=0.5 if name == "ldam" else 1.0)
+
+    def recall(loss):
+        answers = [
+            predict(run(epochs=6, augmentation="crop", loss=loss, seed=seed)[0], test, 100).argmax(1) for seed in (1, 2)
+        ]
+        return np.mean([
+            answer[np.isin(test.labels, tail)] == test.labels[np.isin(test.labels, tail)] for answer in answers
+        ])
+
+    assert recall(loss) > recall(LossConfig()) + 0.05
+
+
+def test_frozen_backbone_keeps_its_weights(run, make_spec):
+    before = build(make_spec(network="small_cnn", head="cosine"), seed=1)
+    trained, history = run(trainable="head")
+    for name, value in trained.backbone.state_dict().items():
+        assert torch.equal(value, before.backbone.state_dict()[name]), name
+    assert history[-1]["train/loss"] < history[0]["train/loss"]
+
+
+def test_small_data_sets_get_more_epochs(run, dataset, make_config):
+    steps = len(dataset.split("train")) // 64
+    assert epoch_count(make_config(epochs=3, minimum_steps=3 * steps), len(dataset.split("train"))) == 3
+    assert len(run(epochs=1, minimum_steps=steps + 1)[1]) == 2
 
 
 def test_finished_run_is_not_trained_again(run, dataset, same_weights, tmp_path):

@@ -1,0 +1,54 @@
+"""The method from features that were computed elsewhere: import, train a head, calibrate, retrain, evaluate."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components.feature_import.component import feature_import
+from components.head_training.component import head_training
+from pipelines.policy import POLICY, apply
+from pipelines.tail import from_features
+
+
+class Outputs(NamedTuple):
+    """What a run leaves."""
+
+    results: dsl.Artifact
+    evaluation_report: dsl.HTML
+    import_report: dsl.HTML
+
+
+@dsl.pipeline(name="longtail-features", description="Long-tailed classification of features with calibrated sampling")
+def features_pipeline(
+    table: dict,
+    head: dict,
+    calibration: dict,
+    methods: list,
+    retraining: dict,
+    evaluation: dict,
+    seed: int,
+    data_digest: str,
+) -> Outputs:
+    """Return what a run leaves: the classifiers side by side."""
+    imported = feature_import(config=table, data_digest=data_digest)
+    apply(imported, POLICY["feature_import"])
+    frozen = imported.outputs["features"]
+
+    trained = head_training(features=frozen, config=head, seed=seed)
+    apply(trained, POLICY["head_training"])
+
+    compared = from_features(
+        backbone=trained.outputs["backbone"],
+        features=frozen,
+        calibration=calibration,
+        methods=methods,
+        retraining=retraining,
+        evaluation=evaluation,
+        seed=seed,
+    )
+
+    return Outputs(
+        results=compared.outputs["results"],
+        evaluation_report=compared.outputs["report"],
+        import_report=imported.outputs["report"],
+    )

@@ -1,0 +1,55 @@
+"""What every pipeline ends with, whatever its features come from: calibrate, retrain by each method, compare."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.calibrated_sampling.component import calibrated_sampling
+from components.classifier_retraining.component import classifier_retraining
+from components.evaluation.component import evaluation as comparison
+from pipelines.policy import POLICY, apply
+
+
+def from_features(
+    *,
+    backbone: Any,
+    features: Any,
+    calibration: Any,
+    methods: Any,
+    retraining: Any,
+    evaluation: Any,
+    seed: Any,
+    dataset: Any = None,
+) -> dsl.PipelineTask:
+    """Return the task that compares the classifiers; called while a pipeline is being defined.
+
+    Args:
+        backbone: Artifact of the network with its first head.
+        features: Artifact of its features.
+        calibration: Settings, as the other groups and the seed a parameter of the pipeline.
+        methods: Retraining methods, a parameter of the pipeline.
+        retraining: Settings.
+        evaluation: Settings.
+        seed: The pipeline's seed.
+        dataset: Artifact of the images that the features come from, if there are any.
+    """
+    calibrated = calibrated_sampling(backbone=backbone, features=features, config=calibration, seed=seed)
+    apply(calibrated, POLICY["calibrated_sampling"])
+
+    images = {} if dataset is None else {"dataset": dataset}
+    with dsl.ParallelFor(methods) as method:
+        retrained = classifier_retraining(
+            backbone=backbone,
+            features=features,
+            samples=calibrated.outputs["samples"],
+            method=method,
+            config=retraining,
+            seed=seed,
+            **images,
+        )
+        apply(retrained, POLICY["classifier_retraining"])
+
+    compared = comparison(
+        features=features, classifiers=dsl.Collected(retrained.outputs["classifier"]), config=evaluation
+    )
+    return apply(compared, POLICY["evaluation"])
