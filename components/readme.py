@@ -95,12 +95,19 @@ def _schema(entry: dict[str, Any]) -> str:
 
 def _settings_table(name: str) -> str:
     step = EVERY_STEP[name]
-    described = _described_settings(step.config)
-    rows = [
-        [f"`{step.group}.{field.name}`", _default(field.default), _allowed(field), described.get(field.name, "")]
-        for field in dataclasses.fields(step.config)
-    ]
-    return _table(["setting", "default", "allowed", "what"], rows)
+    return _table(["setting", "default", "allowed", "what"], _settings(step.config, step.group))
+
+
+def _settings(cls: type[Any], group: str) -> list[list[str]]:
+    """Return a row for each setting of a group, those of groups inside it in their place."""
+    described, rows = _described_settings(cls), []
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.default_factory):
+            rows += _settings(field.default_factory, f"{group}.{field.name}")
+        else:
+            text = described.get(field.name, "")
+            rows.append([f"`{group}.{field.name}`", _default(field.default), _allowed(field), text])
+    return rows
 
 
 def _described_settings(cls: type[Any]) -> dict[str, str]:
@@ -117,7 +124,7 @@ def _default(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return ", ".join(f"`{item}`" for item in value)
+        return ", ".join(f"`{item}`" for item in value) or "empty"
     return f"`{value:g}`" if isinstance(value, (int, float)) else f"`{value}`" if value else "empty"
 
 

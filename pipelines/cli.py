@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what the step writes")
         if step.per_method:
-            command.add_argument("--method", required=True, help="baseline, crt, tailcalib or tailcalibx")
+            command.add_argument("--method", required=True, help="a retraining method, such as tailcalib")
         _add_settings(command, table=name == "feature_import")
         command.set_defaults(command=_step, step=name)
     return parser

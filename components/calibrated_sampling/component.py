@@ -20,7 +20,7 @@ def calibrated_sampling(
         backbone: From backbone training; its head decides whether features are normalised.
         features: From feature extraction.
         samples: Generated features, their classes, the rows and classes they came from.
-        report: Which classes calibrated which, as a page.
+        report: Which classes calibrated which, and a map of real and generated features, as a page.
         config: Settings, see `longtail.config.CalibrationConfig`.
         seed: The pipeline's seed.
     """

@@ -23,7 +23,7 @@ def classifier_retraining(
         features: From feature extraction, or from feature import.
         samples: From calibrated sampling.
         classifier: The network with its retrained head.
-        method: `baseline`, `crt`, `tailcalib` or `tailcalibx`.
+        method: `baseline`, `crt`, `tailcalib`, `tailcalibx`, `modals`, `logit_adjustment` or `tau_norm`.
         config: Settings, see `longtail.config.RetrainingConfig`.
         seed: The pipeline's seed.
         dataset: From data imbalancing; may be left out but for settings that run the backbone on images again.

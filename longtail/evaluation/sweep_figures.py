@@ -199,8 +199,10 @@ def _draw_maps(column: Sequence["Axes"], maps: Sequence[NDArray[np.float64]], la
 
 def _name_values(axes: "Axes", values: Sequence[str]) -> None:
     upright = max(len(value) for value in values) * len(values) <= _UPRIGHT_CHARACTERS
-    rotated = {} if upright else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(values)), [literal(value) for value in values], **rotated)
+    axes.set_xticks(range(len(values)), [literal(value) for value in values])
+    if not upright:
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _others(table: SweepTable, held: Mapping[str, str], *drawn: str) -> str:

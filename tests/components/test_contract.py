@@ -164,7 +164,7 @@ def _spoil_file(folder, _artifact):
 
 def _spoil_manifest(folder, _artifact):
     manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 1 '))
+    manifest.write_text(manifest.read_text().replace('"schema_version": ', '"schema_version":  '))
     return "does not match the digest"
 
 
@@ -179,8 +179,8 @@ def _be_another(folder, artifact):
 
 
 def _be_newer(folder, artifact):
-    _edit(folder, artifact, schema_version=2)
-    return "has schema version 2, this release reads 1"
+    _edit(folder, artifact, schema_version=9)
+    return "has schema version 9, this release reads"
 
 
 def _edit(folder, artifact, **fields):

@@ -79,9 +79,16 @@ def test_check_names_what_is_out_of_date_and_writes_nothing(tmp_path, monkeypatc
 def test_a_readme_shows_defaults_ranges_and_choices():
     rows = readme.readme("backbone_training").splitlines()
     assert "| `backbone.warmup` | `0.15` | number from 0 to 1 |" in next(row for row in rows if "warmup" in row)
-    assert "| `crop_flip`, `crop`, `none` |" in next(row for row in rows if "augmentation" in row)
+    assert "| `crop_flip`, `crop`, " in next(row for row in rows if "augmentation" in row)
     assert "| `30` | whole number, at least 1 |" in next(row for row in rows if "backbone.epochs" in row)
     assert "| `baseline`, `crt`, `tailcalib`, `tailcalibx` | list of text |" in readme.readme("classifier_retraining")
+
+
+def test_a_readme_shows_settings_of_groups_inside_a_group():
+    rows = readme.readme("backbone_training").splitlines()
+    assert "| `0.5` | number, at least 0 |" in next(row for row in rows if "`backbone.loss.margin`" in row)
+    assert "| empty | list of text |" in readme.readme("feature_import")
+    assert not [name for name in readme.names() if "_MISSING_TYPE" in readme.readme(name)]
 
 
 @pytest.mark.parametrize("name", readme.names())

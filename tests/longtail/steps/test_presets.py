@@ -10,7 +10,16 @@ from longtail.artifacts import read_json
 from longtail.config import to_dict
 from longtail.settings import METHODS_FOLDER, resolve
 
-BASES = ["ce", "cosine-ce", "cbd", "balanced-softmax", "logit-adjustment", "ldam-drw", "strong-augmentation", "reference"]
+BASES = [
+    "ce",
+    "cosine-ce",
+    "cbd",
+    "balanced-softmax",
+    "logit-adjustment",
+    "ldam-drw",
+    "strong-augmentation",
+    "reference",
+]
 METHODS = ("baseline", "crt", "modals", "tailcalib", "tailcalibx", "logit_adjustment", "tau_norm")
 SHORT = ["backbone.epochs=6", "features.views=2", "retraining.epochs=3", "calibration.n_neighbors=2"]
 
