@@ -4,7 +4,7 @@ Figures are built without pyplot, so nothing global is left behind.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -53,10 +53,10 @@ def clip_name(name: str, most: int = 24) -> str:
     return literal(name)
 
 
-def quiet(axes: "Axes") -> None:
-    """Leave only what carries information: no frame, faint horizontal lines."""
+def quiet(axes: "Axes", values: Literal["x", "y"] = "y") -> None:
+    """Leave only what carries information: no frame, faint lines across the axis of the values."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#d9d9d9", linewidth=0.7)
+    axes.grid(axis=values, color="#d9d9d9", linewidth=0.7)
     axes.set_axisbelow(True)
 
 
