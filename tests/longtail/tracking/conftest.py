@@ -19,7 +19,8 @@ def empty_database(tmp_path_factory):
     from mlflow import MlflowClient
 
     file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    with contextlib.chdir(file.parent):  # where the files of MLflow's default experiment will go
+        MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
     return file
 
 

@@ -120,12 +120,11 @@ def test_run_ends_as_its_block_does(tracking, error, status):
     assert tracking.get_run(run.run_id).info.status == status
 
 
-def test_experiment_can_be_named(tracking, monkeypatch, tmp_path):
+def test_experiment_can_be_named(tracking, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     with step_run("train", {}, {}) as run:
         pass
     assert run.experiment_id == tracking.get_experiment_by_name("mine").experiment_id
-    monkeypatch.chdir(tmp_path)  # where the files of MLflow's default experiment go
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     with step_run("train", {}, {}) as run:
         pass
