@@ -8,7 +8,7 @@ longtail=${2:-.venv/bin/longtail}
 # A run of one backbone with every retraining method; the curvature, which is no part of the table, as cheap as can be.
 run() {
   "$longtail" run --preset "$1" --data "$data" --set seed="$2" "${@:3}" \
-    --set "retraining.methods=[baseline,crt,modals,tailcalib,tailcalibx,logit_adjustment,tau_norm]" \
+    --set "retraining.methods=[baseline,crt,modals,tau_norm,logit_adjustment,tailcalib,tailcalibx]" \
     --set hessian.probes=2 --set hessian.lanczos_steps=2
 }
 

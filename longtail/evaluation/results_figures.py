@@ -125,7 +125,8 @@ def _draw(axes: "Axes", bars: Sequence[tuple[float, Statistic | None]], name: st
     places, means = [place for place, _ in shown], [statistic.mean for _, statistic in shown]
     spreads = [statistic.sd or 0.0 for _, statistic in shown]
     drawn = axes.barh(places, means, _BAR, color=colour, label=name)
-    axes.errorbar(means, places, xerr=spreads, fmt="none", ecolor=INK, elinewidth=1.2, capsize=2.5)
+    caps = [spread or float("nan") for spread in spreads]  # a single run has no spread to draw
+    axes.errorbar(means, places, xerr=caps, fmt="none", ecolor=INK, elinewidth=1.2, capsize=2.5)
     for bar, mean, spread in zip(drawn, means, spreads, strict=True):
         side = -1 if mean < 0 else 1
         axes.annotate(
