@@ -105,6 +105,22 @@ class RawImageModel(nn.Module):
         return self.classifier(self.classifier.preprocess(images)).softmax(dim=1)  # type: ignore[no-any-return]
 
 
+class FeatureModel(nn.Module):
+    """What is served of a start from features: class probabilities (N, classes) from rows (N, D) float32.
+
+    Args:
+        classifier: A trained classifier of the network `identity`.
+    """
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return probabilities (N, classes) float32."""
+        return self.classifier.classify(self.classifier.features(rows)).softmax(dim=1)
+
+
 def build(spec: NetworkSpec, seed: int) -> ImageClassifier:
     """Return a classifier with weights drawn from `seed` alone; the global generator is left as it was.
 

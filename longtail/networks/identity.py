@@ -1,12 +1,7 @@
 """The network of features that were computed elsewhere: a head with nothing but their scaling before it."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from longtail.networks.classifier import ImageClassifier
 
 IDENTITY = "identity"
 """Name in the registry of backbones; a row counts as an image of one pixel with D channels."""
@@ -32,19 +27,3 @@ class Identity(nn.Module):
         """Return features (N, D) of rows (N, D), or of images (N, D, H, W) as their means."""
         rows = x.mean(dim=(2, 3)) if x.ndim == 4 else x
         return (rows - self.shift) / self.deviation
-
-
-class FeatureModel(nn.Module):
-    """What is served of it: class probabilities (N, classes) from feature rows (N, D) float32.
-
-    Args:
-        classifier: A trained classifier of the network `identity`.
-    """
-
-    def __init__(self, classifier: "ImageClassifier") -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Return probabilities (N, classes) float32."""
-        return self.classifier.classify(self.classifier.features(rows)).softmax(dim=1)

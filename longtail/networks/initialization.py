@@ -8,7 +8,8 @@ import torch
 
 from longtail.errors import InputError
 from longtail.networks.classifier import ImageClassifier, NetworkSpec, build
-from longtail.networks.registry import COLOURS, LibraryModel, library_model
+from longtail.networks.library import COLOURS, LibraryModel
+from longtail.networks.registry import library_model
 from longtail.networks.weights import Weights, load_backbone, read_weights
 
 log = logging.getLogger(__name__)

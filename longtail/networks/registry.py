@@ -1,15 +1,13 @@
 """Backbones by name: the built-in ones, and the classifiers of torchvision and timm without their last layer."""
 
-import difflib
 import importlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 
 from longtail.errors import InputError
 from longtail.networks.identity import IDENTITY, Identity
+from longtail.networks.library import COLOURS, LibraryModel, unknown
 from longtail.networks.resnet_cifar import resnet32, resnet32_128
 from longtail.networks.small import LeNet, SmallCNN
 
@@ -24,37 +22,6 @@ BACKBONES: dict[str, Callable[[int], nn.Module]] = {
 ALIASES = {"resnext50": "torchvision:resnext50_32x4d"}
 """The paper's network for mini-ImageNet is torchvision's, down to its initialisation: convolutions normal with standard
 deviation sqrt(2 / (k² · C_out))."""
-COLOURS = 3
-"""Channels that every network of a library reads."""
-
-
-@dataclass(frozen=True)
-class OwnInput:
-    """The images that a network of a library was made for."""
-
-    size: int  # side in pixels
-    fixed: bool  # whether it reads no other size
-    mean: tuple[float, ...]  # (3,) that its published weights were trained with, of pixel values in [0, 1]
-    std: tuple[float, ...]  # (3,)
-
-
-class LibraryModel(Protocol):
-    """A classifier of a library, by name."""
-
-    own_input: OwnInput
-
-    def build(self) -> nn.Module:
-        """Return its backbone with new weights.
-
-        Beside `feature_size` it says in `left_out` how the names of weights begin that a whole classifier has more.
-        """
-
-    def published(self) -> dict[str, Tensor]:
-        """Return the library's weights of the whole classifier.
-
-        Raises:
-            InputError: If there are none, or they cannot be downloaded.
-        """
 
 
 def library_model(network: str) -> LibraryModel | None:
@@ -86,13 +53,3 @@ def build_backbone(network: str, channels: int) -> nn.Module:
     if network not in BACKBONES:
         raise unknown(network, [*BACKBONES, *ALIASES])
     return BACKBONES[network](channels)
-
-
-def unknown(network: str, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is none of the known ones; it names up to three that are near it."""
-    library, colon, name = network.rpartition(":")
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    listed = ", ".join(library + colon + entry for entry in near or names)
-    advice = "did you mean one of" if near else "choose from"
-    return InputError(f"backbone.network is {network!r}, which is not known: {advice} {listed}")

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from longtail.errors import InputError
-from longtail.networks.registry import OwnInput, unknown
+from longtail.networks.library import OwnInput, unknown
 
 
 class TimmModel:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from longtail.errors import InputError
-from longtail.networks.registry import OwnInput, unknown
+from longtail.networks.library import OwnInput, unknown
 
 _OWN_SCALING = ("googlenet", "inception_v3")
 """With published weights torchvision's builders make these turn ImageNet's normalisation into (x - 0.5) / 0.5."""

@@ -11,8 +11,8 @@ from longtail.config import RetrainingConfig
 from longtail.data.dataset import Dataset
 from longtail.features import Features, is_changed, write_own
 from longtail.networks import load, save
-from longtail.networks.classifier import RawImageModel
-from longtail.networks.identity import IDENTITY, FeatureModel
+from longtail.networks.classifier import FeatureModel, RawImageModel
+from longtail.networks.identity import IDENTITY
 from longtail.retraining import TrainingImages, retrain
 from longtail.steps.execution import Context
 from longtail.tracking.model import log_classifier

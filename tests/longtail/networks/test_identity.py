@@ -5,7 +5,8 @@ import torch
 from longtail.config import BackboneConfig, parse
 from longtail.errors import InputError
 from longtail.networks import build
-from longtail.networks.identity import IDENTITY, FeatureModel, Identity
+from longtail.networks.classifier import FeatureModel
+from longtail.networks.identity import IDENTITY, Identity
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from torch import nn
 
 from longtail.errors import InputError
 from longtail.networks import build, initialization, load, save, start
-from longtail.networks.registry import COLOURS, OwnInput
+from longtail.networks.library import COLOURS, OwnInput
 from longtail.networks.torchvision_models import TorchvisionModel
 
 NETWORK = "torchvision:squeezenet1_1"

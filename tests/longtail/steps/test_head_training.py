@@ -15,7 +15,8 @@ from longtail.errors import InputError
 from longtail.features import Features
 from longtail.features.table_import import import_table
 from longtail.networks import load
-from longtail.networks.identity import IDENTITY, FeatureModel
+from longtail.networks.classifier import FeatureModel
+from longtail.networks.identity import IDENTITY
 from longtail.steps import classifier_retraining, head_training
 from longtail.tracking.model import log_classifier
 from longtail.tracking.recording import Run
