@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PIXELS_PER_INCH = 150
-_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?\s?%?|–|")
+_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?\s?%?|–|")
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }

@@ -74,9 +74,9 @@ def test_figure_is_the_png():
 
 
 def test_numbers_are_flush_right_and_names_head_their_row():
-    rows = [["CE", "62.50", "–", 3], ["cRT", "75.00", "+12.50", None]]
+    rows = [["CE", "62.50 ± 0.31", "–", 3], ["cRT", "75.00 ± 0.20", "+12.50 ± 0.40", None]]
     page = Page(html_report("t", [Section("s", [Table(["method", "all", "gain", "n"], rows)])]))
-    assert page.cells == ["method", "all", "gain", "n", "CE", "62.50", "–", "3", "cRT", "75.00", "+12.50", "–"]
+    assert page.cells == ["method", "all", "gain", "n", "CE", "62.50 ± 0.31", "–", "3", "cRT", *rows[1][1:3], "–"]
     cells = [attributes for tag, attributes in page.tags if tag in ("td", "th")]
     assert cells[4] == {"scope": "row"}
     assert cells[5:8] == [{"class": "number"}] * 3
