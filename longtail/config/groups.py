@@ -217,6 +217,8 @@ class RetrainingConfig:
 class HessianConfig:
     """Layerwise curvature of the trained network (arXiv 2012.03801)."""
 
+    curvature: str = choice("hessian", "ggn", "residual")
+    """The loss's Hessian; its Gauss-Newton part, which has no negative eigenvalue; or the rest."""
     images_per_class: int = number(1, minimum=1)
     """Training images of a class in the fixed subset."""
     probes: int = number(8, minimum=2)

@@ -1,6 +1,6 @@
 """Step 6: the curvature of the trained network, whole and layer by layer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -8,13 +8,17 @@ from torch.nn import functional as F
 
 from longtail.config import HessianConfig, to_dict
 from longtail.data.dataset import Dataset, Split
-from longtail.hessian import analyze
+from longtail.hessian import Report, analyze
 from longtail.hessian.figures import density_figure, depth_figure
 from longtail.networks import ImageClassifier, load
 from longtail.pages import Details, Plot, Section, Table, Text, html_report
 from longtail.steps.execution import Context
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SUBSET_SEED = 0
+_NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix", "residual": "Hessian less the Gauss-Newton matrix"}
 
 
 def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
@@ -22,11 +26,11 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
     classifier, _ = load(context.inputs["backbone"])
     dataset = Dataset.open(context.inputs["dataset"])
     batches = _batches(classifier, dataset.split("train"), config)
-    samples = sum(len(labels) for _, labels in batches)
     report = analyze(
         classifier,
         F.cross_entropy,
         batches,
+        curvature=config.curvature,
         probes=config.probes,
         lanczos_steps=config.lanczos_steps,
         density_runs=config.density_runs,
@@ -42,13 +46,22 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
     context.run.log_metrics({
         f"hessian/top_eigenvalue/{name}": layer.top_eigenvalue for name, layer in report.layers.items()
     })
-    header = ["layer", "parameters", "trace", "standard error", "top eigenvalue"]
+    page = _page(report, config, densities, depth)
+    context.outputs["report"].write_text(page, encoding="utf-8")
+    return {"curvature": {"trace": report.full.trace, "top_eigenvalue": report.full.top_eigenvalue}}
+
+
+def _page(report: Report, config: HessianConfig, densities: "Figure", depth: "Figure") -> str:
+    header = ["layer", "parameters", "trace", "standard error: probes", "and choice of images", "top eigenvalue"]
     rows: list[list[str | float | None]] = [
-        [name, layer.parameters, layer.trace, layer.trace_stderr, layer.top_eigenvalue]
+        [name, layer.parameters, layer.trace, layer.trace_stderr, layer.trace_sampling_stderr, layer.top_eigenvalue]
         for name, layer in [("whole network", report.full), *report.layers.items()]
     ]
-    summary = f"Cross-entropy on {samples} training images, at most {config.images_per_class} of a class, in eval mode."
-    page = html_report(
+    summary = (
+        f"{_NAMES[config.curvature]} of the cross-entropy on {report.samples} training images, at most "
+        f"{config.images_per_class} of a class, in eval mode."
+    )
+    return html_report(
         "Hessian of the trained network",
         [
             Section("Spectral density", [Text(summary), Plot(densities, "Spectral density, whole network and layers")]),
@@ -56,8 +69,6 @@ def run(config: HessianConfig, context: Context) -> dict[str, dict[str, Any]]:
             Section("Settings", [Details("hessian", to_dict(config))]),
         ],
     )
-    context.outputs["report"].write_text(page, encoding="utf-8")
-    return {"curvature": {"trace": report.full.trace, "top_eigenvalue": report.full.top_eigenvalue}}
 
 
 def _batches(

@@ -81,3 +81,14 @@ def test_the_page_and_the_run_say_what_the_report_holds(call, artifacts, tmp_pat
         "spectral_density.png",
         "curvature_by_depth.png",
     }
+
+
+@pytest.mark.parametrize(("curvature", "name"), [("ggn", "Gauss-Newton matrix"), ("hessian", "Hessian")])
+def test_the_curvature_is_chosen_and_named_on_the_page(call, artifacts, tmp_path, curvature, name):
+    done = call("hessian_analysis", tmp_path, artifacts, {"curvature": curvature, "images_per_class": 2})
+    report = Report.load(done.outputs["curvature"])
+    assert report.curvature == curvature
+    assert (report.full.lowest_eigenvalue > -1e-6) == (curvature == "ggn")
+    page = done.outputs["report"].read_text()
+    assert f"{name} of the cross-entropy on 20 training images" in page
+    assert "and choice of images" in page
