@@ -37,12 +37,17 @@ def add_results(commands: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION", title="actions")
     collect_ = actions.add_parser("collect", help="read finished CIFAR-100-LT runs from MLflow into the CSV file")
     collect_.add_argument(
-        "--tracking-uri", nargs="+", default=[], metavar="URI", help="MLflow stores (default: the one runs go to)"
+        "--tracking-uri",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="URI",
+        help="MLflow stores (default: the one runs go to)",
     )
     collect_.add_argument(
         "--where", action="append", default=[], metavar="KEY=VALUE", help="only runs with this setting"
     )
-    collect_.add_argument("--run", nargs="+", default=[], metavar="RUN_ID", help="only these runs")
+    collect_.add_argument("--run", nargs="+", action="extend", default=[], metavar="RUN_ID", help="only these runs")
     collect_.add_argument(
         "--dataset", default=DATASET, metavar="NAME", help="what the runs call CIFAR-100 (default: %(default)s)"
     )

@@ -75,7 +75,7 @@ class DistillationConfig:
     scale: float = number(100.0, minimum=0.0)
     """Factor beta on one minus the cosine between the student's and the teacher's features."""
     teacher_seed: int = number(0, minimum=0)
-    """The teacher's own seed; 0 takes ten times the run's, as the paper's code does."""
+    """The teacher's own seed; 0 takes ten times the run's, as the paper's code does, and 10 for a run of seed 0."""
     teacher_subset: str = choice("same", "own")
     """`own`: the teacher sees another long-tailed subset, chosen by its seed, as in the paper's code; it then knows
     tail images that the student's data set lacks."""

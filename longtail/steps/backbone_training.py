@@ -38,7 +38,7 @@ def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
 
 def _teacher(config: BackboneConfig, dataset: Dataset, context: Context) -> ImageClassifier:
     """Return the trained teacher; its checkpoint is the one that a run of its seed would write for itself."""
-    seed = config.distillation.teacher_seed or 10 * context.pipeline_seed
+    seed = config.distillation.teacher_seed or 10 * context.pipeline_seed or 10  # never that of student 0 itself
     recipe, own = teacher_recipe(config), child_seed(seed, "backbone_training")
     if config.distillation.teacher_subset == "same":
         return _trained(recipe, dataset, context, own, prefix="teacher/")[0]

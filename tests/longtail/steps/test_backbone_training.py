@@ -6,6 +6,7 @@ from longtail.config import DataConfig
 from longtail.data.dataset import build_dataset
 from longtail.networks import load
 from longtail.steps import backbone_training
+from longtail.steps.execution import child_seed
 from longtail.tracking.recording import Run
 
 
@@ -106,3 +107,10 @@ def test_seconds_are_those_of_all_epochs_also_of_the_teacher(call, artifacts, mo
     call("backbone_training", tmp_path / "out", artifacts, {"distillation": {"weight": 0.5}}, run=run)
     logged = {name: value for call in run.log_metrics.call_args_list for name, value in call.args[0].items()}
     assert logged == {"teacher/train/total_seconds": 3.0, "train/total_seconds": 2.5}
+
+
+@pytest.mark.parametrize(("seed", "teacher"), [(0, 10), (1, 10), (3, 30)])
+def test_teacher_never_has_the_seed_of_its_student(call, artifacts, trained, tmp_path, seed, teacher):
+    with pytest.raises(ReachedError):
+        call("backbone_training", tmp_path / "out", artifacts, {"distillation": {"weight": 0.5}}, seed=seed)
+    assert trained["seed"] == child_seed(teacher, "backbone_training")
