@@ -1,5 +1,6 @@
 """Settings: frozen dataclasses, and how they are parsed and checked."""
 
+from longtail.config.curvature import CurvatureConfig, TracePenaltyConfig
 from longtail.config.groups import (
     BackboneConfig,
     CalibrationConfig,
@@ -19,6 +20,7 @@ from longtail.config.table import HeadConfig, TableConfig
 __all__ = [
     "BackboneConfig",
     "CalibrationConfig",
+    "CurvatureConfig",
     "DataConfig",
     "DistillationConfig",
     "EvaluationConfig",
@@ -30,6 +32,7 @@ __all__ = [
     "RetrainingConfig",
     "SweepConfig",
     "TableConfig",
+    "TracePenaltyConfig",
     "parse",
     "to_dict",
 ]

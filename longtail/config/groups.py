@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from longtail.config.curvature import CurvatureConfig, TracePenaltyConfig
 from longtail.config.fields import choice, items, name, number
 from longtail.config.table import HeadConfig, TableConfig
 
@@ -101,6 +102,10 @@ class BackboneConfig:
     """Loss and sampler."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     """Class-balanced distillation."""
+    trace_penalty: TracePenaltyConfig = field(default_factory=TracePenaltyConfig)
+    """Hessian-trace regularisation."""
+    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    """Curvature over the epochs."""
     head: str = choice("cosine", "linear", "cosine_reference")
     """Classifier; `cosine_reference` normalises the weight as the paper's code does."""
     scale: float = number(10.0, minimum=0.0)
@@ -215,7 +220,7 @@ class RetrainingConfig:
 
 @dataclass(frozen=True)
 class HessianConfig:
-    """Layerwise curvature of the trained network (arXiv 2012.03801)."""
+    """Layerwise curvature of the trained network (arXiv 2012.03801), and of each retrained classifier's last layer."""
 
     curvature: str = choice("hessian", "ggn", "residual")
     """The loss's Hessian; its Gauss-Newton part, which has no negative eigenvalue; or the rest."""
@@ -257,8 +262,8 @@ class PipelineConfig:
     """All of a run: one group a step, and the seed of everything except the choice of images."""
 
     start: str = choice("images", "features")
-    """What the run starts from; `features` reads `table` and trains `head`, and does not need `data`, `backbone`,
-    `features` and `hessian`."""
+    """What the run starts from; `features` reads `table` and trains `head`, and does not need `data`, `backbone` and
+    `features`."""
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)

@@ -7,24 +7,28 @@ reorthogonalisation, all layers' products from one graph, and traces with standa
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from longtail.errors import InputError
-from longtail.hessian.block_traces import BlockTraces, block_cost, block_traces
+from longtail.hessian.block_traces import BlockTraces, block_cost, block_traces, gauss_newton_parameters
 from longtail.hessian.curvature import CURVATURES, BlockOperator
-from longtail.hessian.density import spectral_density
+from longtail.hessian.gram import MOST_ROWS, gram_eigenvalues, gram_size
 from longtail.hessian.isolation import isolated
-from longtail.hessian.lanczos import Spectrum, lanczos
+from longtail.hessian.journal import Journal, digest
 from longtail.hessian.layers import WEIGHTS, LayerSelection, select, trainable
-from longtail.hessian.operators import Batches, Loss, Objective, measure
+from longtail.hessian.low_rank_traces import hutch_plus_plus, xtrace
+from longtail.hessian.operators import Batches, Loss, measure
 from longtail.hessian.report import LayerReport, Report
+from longtail.hessian.spectra import BlockSpectrum, exact_spectrum, lanczos_spectra
 from longtail.hessian.trace import TraceEstimate
 
 Progress = Callable[[str, int, int], None]
 
+_LEAST_PROBES = {"probes": 2, "hutch++": 6, "xtrace": 4}
 _FULL = ""  # no parameter has this name
 
 _log = logging.getLogger(__name__)
@@ -38,16 +42,21 @@ def analyze(
     layers: LayerSelection = WEIGHTS,
     curvature: str = "hessian",
     probes: int = 8,
+    traces: str = "probes",
+    exact: bool = False,
     lanczos_steps: int = 20,
+    densities: int | LayerSelection | None = None,
     density_runs: int = 1,
+    accuracy: float = 0.01,
     seed: int = 0,
-    tolerance: float | None = None,
+    journal: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Estimate trace, extreme eigenvalues and spectral density of the loss's curvature, full and for each layer.
 
     The model is left as found: modes, buffers, gradients and the global random state. Weight decay is no part of
-    the loss, so of no eigenvalue.
+    the loss, so of no eigenvalue. In a process group every process gives batches of its own, and all get the same
+    report of all samples.
 
     Args:
         model: Any module; its parameters that require grad and that the loss depends on make the full Hessian.
@@ -56,13 +65,21 @@ def analyze(
             Batches count by their samples. Memory is that of one batch's twice differentiable graph.
         layers: `weights`, patterns or a function; see `longtail.hessian.layers.select`. A layer is one parameter.
         curvature: `hessian`; `ggn`, its Gauss-Newton part J^T S J, never negative; or `residual`, the rest.
-        probes: Random probes of every trace, drawn afresh for every few samples.
+        probes: Random probes of every trace, drawn afresh for every few samples; products in all for the other ways.
+        traces: `probes`, by `longtail.hessian.block_traces`; `hutch++` or `xtrace`, more exact for the same products
+            where few eigenvalues make the trace, see `longtail.hessian.low_rank_traces`.
+        exact: Find all eigenvalues of the blocks that are Gauss-Newton blocks, if samples times outputs are at most
+            2,048; see `longtail.hessian.gram`. It takes as many backward passes. Other blocks take Lanczos.
         lanczos_steps: Most products of a Lanczos run. 20 give the top eigenvalue to a few digits; look at its
             residual.
+        densities: Layers whose spectral density is wanted, or how many, spread over depth; by default all. The whole
+            network's always is. Runs for the others end as soon as their top eigenvalue is known.
         density_runs: Lanczos runs from independent starts, averaged in the density, side by side on one graph.
+        accuracy: Relative error of the top eigenvalue at which a run for a layer without density may end.
         seed: Of all random numbers; the same seed at every checkpoint makes differences less noisy than values.
-        tolerance: See `longtail.hessian.lanczos.lanczos`.
-        progress: Called with the phase (`lanczos`, then `trace`), what is done and the total.
+        journal: Folder for products and probes as they are done: the same call after a kill goes on there. It is
+            removed at the end. Each process needs its own.
+        progress: Called with the phase (`spectra`, then `traces`), what is done and the total.
 
     Returns:
         The report. Layers the loss does not depend on have zero curvature.
@@ -71,37 +88,47 @@ def analyze(
         InputError: If the settings, the batches, the loss or the selection are unusable.
         RuntimeError: If the loss is not finite, or the batches change from pass to pass.
     """
-    _check({"probes": (probes, 2), "lanczos_steps": (lanczos_steps, 1), "density_runs": (density_runs, 1)}, curvature)
+    settings = {"probes": (probes, _LEAST_PROBES.get(traces, 0)), "lanczos_steps": (lanczos_steps, 1)}
+    _check(settings | {"density_runs": (density_runs, 1)}, curvature, traces)
     model = getattr(model, "_orig_mod", model)  # of a compiled model, the module without compilation
     candidates = trainable(model)
     names = select(candidates, layers)
-    generator = torch.Generator().manual_seed(seed)
+    chosen = names if densities is None else _chosen(candidates, names, densities)
     report = progress or (lambda phase, done, total: None)
     with isolated(model):
         objective = measure(model, loss, batches, candidates)
         blocks = {_FULL: list(objective.parameters), **{name: [name] for name in names if name in objective.parameters}}
-        spectra = _spectra(
-            BlockOperator(objective, blocks, curvature),
-            lanczos_steps,
-            density_runs,
-            generator,
-            tolerance=tolerance,
-            progress=lambda done, total: report("lanczos", done, total),
+        question = [list(blocks), chosen, probes, traces, exact, lanczos_steps, density_runs, accuracy, seed, curvature]
+        kept = Journal(journal, digest(model, [*question, objective.sizes, objective.losses]))
+        operator = BlockOperator(objective, blocks, curvature)
+        spectra = _exact_spectra(operator, lanczos_steps, seed) if exact else {}
+        cost = 2 / 3 * gram_size(objective) / objective.samples if spectra else 0.0
+        rest = BlockOperator(objective, {k: v for k, v in blocks.items() if k not in spectra}, curvature)
+        spectra |= lanczos_spectra(
+            rest,
+            {_FULL, *chosen},
+            steps=lanczos_steps,
+            runs=density_runs,
+            accuracy=accuracy,
+            seed=seed,
+            journal=kept,
+            progress=lambda done, total: report("spectra", done, total),
         )
-        traces = block_traces(
-            objective,
-            blocks,
-            probes,
-            generator,
-            lambda done, total: report("trace", done, total),
-            curvature=curvature,
-        )
-    cost = traces.cost + _lanczos_cost(objective, blocks, spectra)
+        sums = _traces(operator, traces, probes, seed, kept, lambda done, total: report("traces", done, total))
+        kept.close()
+    cost += sums.cost + _lanczos_cost(rest, spectra, density_runs)
     _log.info("analysed %d blocks of %d samples, cost %.0f gradients", len(blocks), objective.samples, cost)
-    reports = _layer_reports(
-        blocks, {name: value.numel() for name, value in candidates.items()}, traces, spectra, lanczos_steps
-    )
-    unused = {name: _no_curvature(candidates[name].numel(), lanczos_steps) for name in names if name not in reports}
+    sizes = {name: value.numel() for name, value in candidates.items()}
+    reports = {
+        block: _layer_report(
+            sum(sizes[name] for name in members),
+            sums.estimates[block],
+            sums.first_order.issuperset(members),
+            spectra[block],
+        )
+        for block, members in blocks.items()
+    }
+    unused = {name: _no_curvature(sizes[name], lanczos_steps) for name in names if name not in reports}
     return Report(
         full=reports[_FULL],
         layers={name: (reports | unused)[name] for name in names},
@@ -113,91 +140,106 @@ def analyze(
     )
 
 
-def _check(settings: dict[str, tuple[int, int]], curvature: str) -> None:
-    """Raise if a setting is below its least value, or the curvature unknown."""
-    if curvature not in CURVATURES:
-        raise InputError(f"curvature is {curvature!r}: choose from {', '.join(CURVATURES)}")
-    for name, (value, least) in settings.items():
-        if value < least:
-            raise InputError(f"{name}={value} is too small: give {least} or more")
+def _check(settings: dict[str, tuple[int, int]], curvature: str, traces: str) -> None:
+    """Raise if a setting is below its least value, or a choice unknown."""
+    for name, value, allowed in (("curvature", curvature, CURVATURES), ("traces", traces, _LEAST_PROBES)):
+        if value not in allowed:
+            raise InputError(f"{name} is {value!r}: choose from {', '.join(allowed)}")
+    for name, (number, least) in settings.items():
+        if number < least:
+            raise InputError(f"{name}={number} is too small: give {least} or more")
 
 
-def _spectra(
-    operator: BlockOperator,
-    steps: int,
-    runs: int,
-    generator: torch.Generator,
-    *,
-    tolerance: float | None,
-    progress: Callable[[int, int], None],
-) -> dict[str, list[Spectrum]]:
-    """Return the Lanczos runs of each block, from Gaussian starts; all advance together over one graph a batch."""
-    starts = {}
-    for block in operator.blocks:
-        like = operator.like(block)
-        for run in range(runs):
-            starts[block, run] = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
-
-    def products(vectors: Mapping[tuple[str, int], Tensor]) -> dict[tuple[str, int], Tensor]:
-        return operator.products(vectors, lambda key: key[0])
-
-    found = lanczos(products, starts, steps, tolerance=tolerance, progress=progress)
-    return {block: [found[block, run] for run in range(runs)] for block in operator.blocks}
+def _chosen(candidates: dict[str, nn.Parameter], names: Sequence[str], densities: int | LayerSelection) -> list[str]:
+    """Return the layers whose density is wanted: a number of them spread over depth, or a selection."""
+    if not isinstance(densities, int):
+        return [name for name in select(candidates, densities) if name in names]
+    places = np.linspace(0, len(names) - 1, min(densities, len(names))).round().astype(int)
+    return [names[i] for i in np.unique(places)]
 
 
-def _layer_reports(
-    blocks: Mapping[str, Sequence[str]],
-    sizes: Mapping[str, int],
-    traces: BlockTraces,
-    spectra: Mapping[str, Sequence[Spectrum]],
-    steps: int,
-) -> dict[str, LayerReport]:
-    """Return the report of each block of parameters."""
-    return {
-        block: _layer_report(
-            sum(sizes[name] for name in members),
-            traces.estimates[block],
-            traces.first_order.issuperset(members),
-            spectra[block],
-            steps,
-        )
-        for block, members in blocks.items()
+def _exact_spectra(operator: BlockOperator, steps: int, seed: int) -> dict[str, BlockSpectrum]:
+    """Return the spectra of the blocks that are Gauss-Newton blocks, if there are few enough rows.
+
+    Of the Hessian that is a single parameter: between two of them there is a residual part.
+    """
+    objective = operator.objective
+    if gram_size(objective) > MOST_ROWS or torch.distributed.is_initialized():
+        return {}
+    served = gauss_newton_parameters(objective, operator.curvature, seed)[:1]  # at the outputs
+    blocks = {
+        block: names
+        for block, names in operator.blocks.items()
+        if operator.curvature == "ggn" or (len(names) == 1 and served and names[0] in served[0])
     }
+    try:
+        values = gram_eigenvalues(objective, blocks) if blocks else {}
+    except InputError as error:  # a loss or a network that couples samples
+        _log.warning("no exact spectra: %s", error)
+        return {}
+    return {block: exact_spectrum(values[block], operator.like(block).numel(), steps) for block in blocks}
 
 
-def _lanczos_cost(
-    objective: Objective, blocks: Mapping[str, Sequence[str]], spectra: Mapping[str, Sequence[Spectrum]]
-) -> float:
+def _traces(
+    operator: BlockOperator,
+    traces: str,
+    probes: int,
+    seed: int,
+    journal: Journal,
+    progress: Callable[[int, int], None],
+) -> BlockTraces:
+    """Return the trace of each block in the way asked for."""
+    if traces == "probes":
+        return block_traces(
+            operator.objective, operator.blocks, probes, seed, progress, journal, curvature=operator.curvature
+        )
+    done = iter(range(probes + 1))
+
+    def products(vectors: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        number, blocks = next(done), list(operator.blocks)
+        stored = journal.result(f"{traces}-{number}", lambda: operator.numbered(vectors, blocks, lambda key: key))
+        progress(number + 1, probes)
+        return {key: stored[str(blocks.index(key))].to(vector) for key, vector in vectors.items()}
+
+    estimate = hutch_plus_plus if traces == "hutch++" else xtrace
+    like = {block: operator.like(block) for block in operator.blocks}
+    estimates = estimate(products, like, probes, torch.Generator().manual_seed(seed))
+    cost = probes * sum(block_cost(operator.objective, names) for names in operator.blocks.values())
+    return BlockTraces(estimates, frozenset(), cost)
+
+
+def _lanczos_cost(operator: BlockOperator, spectra: Mapping[str, BlockSpectrum], runs: int) -> float:
     """Return the cost of the products and of their graphs: one in all for a single batch, else one a step."""
+    objective, steps = operator.objective, [spectra[block].products for block in operator.blocks]
     products = sum(
-        len(run.values) * block_cost(objective, members) for block, members in blocks.items() for run in spectra[block]
+        count * block_cost(objective, names) * (1 if spectra[block].density is None else runs)
+        for count, (block, names) in zip(steps, operator.blocks.items(), strict=True)
     )
-    steps = max(len(run.values) for runs in spectra.values() for run in runs)
-    return products + (1 if len(objective.sizes) == 1 else steps)
+    return products + (1 if len(objective.sizes) == 1 else max(steps, default=0))
 
 
 def _no_curvature(parameters: int, steps: int) -> LayerReport:
     """Return the report of parameters that the loss does not depend on."""
-    nothing = Spectrum(np.zeros(1), np.ones(1), np.zeros(1))
-    return _layer_report(parameters, TraceEstimate(0.0, 0.0, 0.0), True, [nothing], steps)
+    return _layer_report(
+        parameters, TraceEstimate(0.0, 0.0, 0.0), True, exact_spectrum(np.array([]), parameters, steps)
+    )
 
 
-def _layer_report(
-    parameters: int, trace: TraceEstimate, first_order: bool, runs: Sequence[Spectrum], steps: int
-) -> LayerReport:
-    """Return a block's numbers gathered; the extreme eigenvalues are the most extreme of all runs."""
-    top = max(runs, key=lambda run: float(run.values[-1]))
-    lowest = min(runs, key=lambda run: float(run.values[0]))
+def _layer_report(parameters: int, trace: TraceEstimate, first_order: bool, spectrum: BlockSpectrum) -> LayerReport:
+    """Return a block's numbers gathered."""
     return LayerReport(
         parameters=parameters,
-        trace=trace.value,
-        trace_stderr=trace.stderr,
+        trace=trace.value if spectrum.trace is None else spectrum.trace,
+        trace_stderr=trace.stderr if spectrum.trace is None else 0.0,
         trace_sampling_stderr=trace.sampling_stderr,
-        top_eigenvalue=float(top.values[-1]),
-        top_residual=float(top.residuals[-1]),
-        lowest_eigenvalue=float(lowest.values[0]),
-        lowest_residual=float(lowest.residuals[0]),
+        top_eigenvalue=spectrum.top,
+        top_residual=spectrum.top_residual,
+        lowest_eigenvalue=spectrum.lowest,
+        lowest_residual=spectrum.lowest_residual,
+        effective_rank=spectrum.effective_rank,
+        outliers=spectrum.outliers,
         first_order=first_order,
-        lanczos_steps=max(len(run.values) for run in runs),
-        density=spectral_density(runs, steps),
+        exact=spectrum.exact,
+        lanczos_steps=spectrum.products,
+        density=spectrum.density,
     )

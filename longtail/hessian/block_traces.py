@@ -10,13 +10,19 @@ from torch import Tensor
 
 from longtail.hessian.curvature import BlockOperator, Curvature
 from longtail.hessian.first_order import affine_parameters, first_order_samples
-from longtail.hessian.operators import Objective
-from longtail.hessian.trace import TraceEstimate, combine, hutchinson
+from longtail.hessian.journal import Journal
+from longtail.hessian.operators import BatchLoss, Objective
+from longtail.hessian.processes import gathered, rank, stream
+from longtail.hessian.trace import TraceEstimate, combine, hutchinson, signs
 
 Blocks = Mapping[str, Sequence[str]]  # names of the parameters of each block
 _Samples = dict[str, NDArray[np.float64]]
+_Parts = list[tuple[float, _Samples]]  # of each part of the data, its share and its samples
 
 _PART = 16  # samples: smaller parts leave less variance, larger ones use the processor better
+_WIDE = 0.1  # relative standard error of a trace that calls for products of its own
+_CHECK, _SHARED, _OWN = 100, 101, 102
+"""Streams of random numbers beside those of the cuts, which count from 0."""
 _FORWARD = 1 / 3  # of a gradient
 _BACKWARD = 2 / 3
 
@@ -34,56 +40,158 @@ def block_traces(
     objective: Objective,
     blocks: Blocks,
     probes: int,
-    generator: torch.Generator,
+    seed: int,
     progress: Callable[[int, int], None],
+    journal: Journal,
     *,
     curvature: str = "hessian",
 ) -> BlockTraces:
     """Estimate the trace of every block.
 
-    A block's trace is the sum over its parameters, so a block may be served by both ways: parameters whose block is
+    A block's trace is the sum over its parameters, so a block may be served in several ways. Parameters whose block is
     a Gauss-Newton block (all of them for `ggn`; for `hessian` those that `longtail.hessian.first_order` finds) share
-    one first-order backward pass a probe with all other blocks, the rest takes a product of its own. Probes are drawn
-    afresh for every part of the data, so parts are small.
+    one or two first-order backward passes a probe with all other blocks. The rest shares one product a probe; a block
+    whose trace that leaves uncertain by more than a tenth, as the off-diagonal blocks add to the variance, takes
+    products of its own. Probes are drawn afresh for every part of the data, so parts are small.
 
     Args:
         objective: The objective; its batches are cut into parts of at most 16 samples.
         blocks: Names of the parameters of each block.
         probes: Probes of each block for each part.
-        generator: Source of the probes, on the CPU.
+        seed: Of the probes.
         progress: Called with phases done and their number.
+        journal: Keeps the samples of each part.
         curvature: `hessian`, `ggn` or `residual`.
 
     Returns:
         The estimates; the check with few samples is not in their cost.
     """
     objective = objective.in_parts(_PART)
-    names = _gauss_newton(objective, curvature, generator)
-    first = _first_order(objective, _restricted(blocks, names), probes, generator)
-    if first is None:
-        names, first = frozenset(), [{} for _ in objective.sizes]
-    progress(1, 2)
-    rest = _restricted(blocks, set(objective.parameters) - names)
-    second = _second_order(objective, rest, probes, generator, curvature)
-    progress(2, 2)
-    shares = [size / objective.samples for size in objective.sizes]
-    nothing = np.zeros(probes)
-    estimates = {
+    sampler = _Sampler(objective, probes, seed, journal, curvature)
+    served: list[frozenset[str]] = []
+    first: list[_Parts] = []
+    for cut, names in enumerate(gauss_newton_parameters(objective, curvature, seed)):
+        found = sampler.first_order(_restricted(blocks, names), cut)
+        if found is not None:
+            served.append(names)
+            first.append(found)
+    progress(1, 3)
+    first_order = frozenset[str]().union(*served)
+    rest = _restricted(blocks, set(objective.parameters) - first_order)
+    shared = sampler.shared(rest)
+    progress(2, 3)
+    estimates = _estimates(blocks, [*first, shared])
+    wide = {
+        block: members
+        for block, members in rest.items()
+        if len(rest) > 1 and estimates[block].stderr > _WIDE * abs(estimates[block].value)
+    }
+    estimates |= _estimates(wide, [*first, sampler.own(wide)])
+    progress(3, 3)
+    cost = sum(_FORWARD + probes * _BACKWARD * (1 + cut) for cut in range(len(served)))
+    if rest:
+        cost += 1 + probes * block_cost(objective, sorted({name for members in rest.values() for name in members}))
+    cost += bool(wide) + probes * sum(block_cost(objective, members) for members in wide.values())
+    return BlockTraces(estimates, first_order, cost)
+
+
+def gauss_newton_parameters(objective: Objective, curvature: str, seed: int) -> list[frozenset[str]]:
+    """Return the parameters whose block of a curvature is a Gauss-Newton block, for each of `BatchLoss.cuts`."""
+    if curvature == "hessian":
+        return affine_parameters(objective, stream(seed, _CHECK))
+    return [frozenset(objective.parameters)] if curvature == "ggn" else []
+
+
+def _estimates(blocks: Blocks, ways: Sequence[_Parts]) -> dict[str, TraceEstimate]:
+    """Return the trace of each block, from the samples of the ways that serve its parameters."""
+    parts = list(zip(*ways, strict=True))  # of each part of the data its share and samples, in each way
+    shares = [part[0][0] for part in parts]
+    return {
         block: combine(
-            [a.get(block, nothing) + b.get(block, nothing) for a, b in zip(first, second, strict=True)], shares
+            [np.sum([samples[block] for _, samples in part if block in samples], axis=0) for part in parts], shares
         )
         for block in blocks
     }
-    cost = bool(names) * (_FORWARD + probes * _BACKWARD)
-    cost += bool(rest) + probes * sum(block_cost(objective, members) for members in rest.values())
-    return BlockTraces(estimates, names, cost)
 
 
-def _gauss_newton(objective: Objective, curvature: str, generator: torch.Generator) -> frozenset[str]:
-    """Return the parameters whose block of the curvature is the Gauss-Newton block."""
-    if curvature == "hessian":
-        return affine_parameters(objective, generator)
-    return frozenset(objective.parameters) if curvature == "ggn" else frozenset()
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws the samples of blocks of one curvature; of every part of the data, whichever process holds it."""
+
+    objective: Objective
+    probes: int
+    seed: int
+    journal: Journal
+    curvature: str
+
+    def first_order(self, blocks: Blocks, cut: int) -> _Parts | None:
+        """Return samples from first derivatives; nothing if there is no block or no factor of S."""
+        if not blocks:
+            return None
+
+        def sample(batch: BatchLoss) -> tuple[float, _Samples]:
+            return batch.share, self._kept(
+                batch.number,
+                cut,
+                lambda generator: (
+                    first_order_samples(
+                        batch, blocks, self.objective.parameters, probes=self.probes, generator=generator, cut=cut
+                    )
+                    or {}
+                ),
+            )
+
+        parts = gathered(self.objective.over_batches(sample))
+        return parts if all(samples for _, samples in parts) else None
+
+    def shared(self, blocks: Blocks) -> _Parts:
+        """Return samples from one product a probe for all blocks, (v_l)^T (A v)_l of each (arXiv 2605.25674)."""
+        members = [name for name in self.objective.parameters if any(name in names for names in blocks.values())]
+        sizes = [self.objective.parameters[name].numel() for name in members]
+
+        def draw(curvature: Curvature, generator: torch.Generator) -> _Samples:
+            vectors = [signs((sum(sizes),), like, generator) for _ in range(self.probes)]
+            found = np.array([
+                [float(piece.sum()) for piece in (vector * curvature.product(members, vector)).split(sizes)]
+                for vector in vectors
+            ])  # (probes, parameters)
+            by_name = dict(zip(members, found.T, strict=True))
+            return {block: np.sum([by_name[name] for name in names], axis=0) for block, names in blocks.items()}
+
+        like = next(iter(self.objective.parameters.values())).detach()
+        return self._second_order(blocks, _SHARED, draw)
+
+    def own(self, blocks: Blocks) -> _Parts:
+        """Return samples from one product a probe and block."""
+        operator = BlockOperator(self.objective, blocks, self.curvature)
+        like = {block: operator.like(block) for block in blocks}
+
+        def draw(curvature: Curvature, generator: torch.Generator) -> _Samples:
+            def products(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
+                return {block: curvature.product(blocks[block], vector) for block, vector in vectors.items()}
+
+            return hutchinson(products, like, self.probes, generator)
+
+        return self._second_order(blocks, _OWN, draw)
+
+    def _second_order(self, blocks: Blocks, way: int, draw: Callable[[Curvature, torch.Generator], _Samples]) -> _Parts:
+        operator = BlockOperator(self.objective, blocks, self.curvature)
+
+        def sample(number: int, share: float, make: Callable[[], Curvature]) -> tuple[float, _Samples]:
+            if not blocks:
+                return share, {}
+            return share, self._kept(number, way, lambda generator: draw(make(), generator))
+
+        return gathered(operator.over_batches(sample))
+
+    def _kept(self, number: int, way: int, draw: Callable[[torch.Generator], _Samples]) -> _Samples:
+        """Return the samples of one part in one way, from the journal if they are there."""
+        generator = stream(self.seed, way, number)
+        found = self.journal.result(
+            f"trace-{way}-{number}-{rank()}",
+            lambda: {name: torch.from_numpy(values) for name, values in draw(generator).items()},
+        )
+        return {name: values.numpy() for name, values in found.items()}
 
 
 def block_cost(objective: Objective, names: Sequence[str]) -> float:
@@ -109,34 +217,3 @@ def _restricted(blocks: Blocks, names: Set[str]) -> dict[str, list[str]]:
     """Return the part of each block in a set of parameters, without blocks that have none."""
     parts = {block: [name for name in members if name in names] for block, members in blocks.items()}
     return {block: members for block, members in parts.items() if members}
-
-
-def _first_order(
-    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator
-) -> list[_Samples] | None:
-    """Return samples of each part's traces from first derivatives; nothing if a loss has no factor in the outputs."""
-    if not blocks:
-        return None
-    samples = objective.over_batches(
-        lambda batch: first_order_samples(batch, blocks, objective.parameters, probes=probes, generator=generator)
-    )
-    found = [sample for sample in samples if sample is not None]
-    return found if len(found) == len(samples) else None
-
-
-def _second_order(
-    objective: Objective, blocks: Blocks, probes: int, generator: torch.Generator, curvature: str
-) -> list[_Samples]:
-    """Return samples of each part's traces, by products with its blocks."""
-    if not blocks:
-        return [{} for _ in objective.sizes]
-    operator = BlockOperator(objective, blocks, curvature)
-    like = {block: operator.like(block) for block in blocks}
-
-    def sample(_share: float, curvature: Curvature) -> _Samples:
-        def products(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {block: curvature.product(blocks[block], vector) for block, vector in vectors.items()}
-
-        return hutchinson(products, like, probes, generator)
-
-    return operator.over_batches(sample)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from longtail.hessian.operators import BatchCurvature, BatchLoss, Objective, residual
 from longtail.hessian.outputs import second_derivative
+from longtail.hessian.processes import total
 
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
@@ -83,11 +84,21 @@ class BlockOperator:
         """Return a vector of the block's length, dtype and device."""
         return torch.cat([self.objective.parameters[name].detach().reshape(-1) for name in self.blocks[block]])
 
-    def over_batches(self, function: Callable[[float, Curvature], Result]) -> list[Result]:
-        """Return what a function makes of each batch's share of the samples and its curvature, in turn."""
+    def over_batches(self, function: Callable[[int, float, Callable[[], Curvature]], Result]) -> list[Result]:
+        """Call a function for each batch in turn.
+
+        Args:
+            function: Takes the batch's number, its share of the samples, and what makes its curvature.
+
+        Returns:
+            What the function returned for each batch.
+        """
         if self._kept is not None:
-            return [function(*self._kept)]
-        return self.objective.over_batches(lambda batch: function(batch.share, self._curvature(batch)))
+            share, curvature = self._kept
+            return [function(0, share, lambda: curvature)]
+        return self.objective.over_batches(
+            lambda batch: function(batch.number, batch.share, lambda: self._curvature(batch))
+        )
 
     def _curvature(self, batch: BatchLoss) -> Curvature:
         curvature = CURVATURES[self.curvature](batch, self.objective.parameters)
@@ -99,17 +110,25 @@ class BlockOperator:
         """Multiply blocks of the mean loss's curvature, one graph a batch for all of them.
 
         Args:
-            vectors: Vectors by any key, (P,) of the key's block.
+            vectors: Vectors by any key, (P,) of the key's block; the same in every process.
             block_of: Names the block of a key.
 
         Returns:
-            The products by the same keys.
+            The products by the same keys, of all processes' samples.
         """
         totals = {key: torch.zeros_like(vector) for key, vector in vectors.items()}
 
-        def add(share: float, curvature: Curvature) -> None:
+        def add(_number: int, share: float, make: Callable[[], Curvature]) -> None:
+            curvature = make()
             for key, vector in vectors.items():
                 totals[key] += share * curvature.product(self.blocks[block_of(key)], vector)
 
         self.over_batches(add)
-        return totals
+        return {key: total(product) for key, product in totals.items()}
+
+    def numbered(
+        self, vectors: Mapping[Key, Tensor], keys: Sequence[Key], block_of: Callable[[Key], str]
+    ) -> dict[str, Tensor]:
+        """Return `products` under the places of their keys among all keys, as names that a file can have."""
+        products = self.products(vectors, block_of)
+        return {str(keys.index(key)): product for key, product in products.items()}

@@ -18,7 +18,7 @@ _MOST_LABELS = 60  # more layer names than that cannot be read
 
 
 def density_figure(report: Report) -> "Figure":
-    """Draw the full network's spectral density, and those of up to six layers spread over depth.
+    """Draw the full network's spectral density, and those of up to six of the layers that have one, spread over depth.
 
     Args:
         report: The report.
@@ -28,7 +28,7 @@ def density_figure(report: Report) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    names = list(report.layers)
+    names = [name for name, layer in report.layers.items() if layer.density is not None]
     shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(_PANELS, len(names))).round().astype(int))]
     rows = -(-len(shown) // 3)
     figure = Figure(figsize=(10, 3.6 + 2.1 * rows), layout="constrained", facecolor="white")
@@ -45,6 +45,7 @@ def density_figure(report: Report) -> "Figure":
 def _draw_density(axes: "Axes", name: str, layer: LayerReport, *, large: bool) -> None:
     """Draw one density on a log scale, and a dashed line at the top eigenvalue."""
     density = layer.density
+    assert density is not None
     peak = float(density.curve.max())
     floor = peak * 10.0**-_DECADES
     axes.fill_between(density.grid, floor, np.maximum(density.curve, floor), color=_BLUE, alpha=0.25, linewidth=0)

@@ -6,6 +6,7 @@ products share work (one graph for every layer) pays for that work once a step.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -28,10 +29,10 @@ class Spectrum:
 class _Run:
     """One matrix's recurrence: the basis so far and the vector to multiply next."""
 
-    def __init__(self, start: Tensor, steps: int, tolerance: float) -> None:
+    def __init__(self, start: Tensor, steps: int, tolerance: float, accuracy: float | None) -> None:
         self.basis = torch.empty(steps, start.numel(), dtype=start.dtype, device=start.device)  # rows orthonormal
         self.basis[0] = start / torch.linalg.vector_norm(start)
-        self.tolerance = tolerance
+        self.tolerance, self.accuracy = tolerance, accuracy
         self.diagonal: list[float] = []
         self.beside: list[float] = []
         self.done = False
@@ -54,9 +55,18 @@ class _Run:
             )
         self.beside.append(norm)
         scale = max(abs(entry) for entry in self.diagonal + self.beside)
-        self.done = len(rows) == len(self.basis) or norm <= self.tolerance * scale
+        self.done = len(rows) == len(self.basis) or norm <= self.tolerance * scale or self._accurate()
         if not self.done:
             self.basis[len(rows)] = rest / norm
+
+    def _accurate(self) -> bool:
+        """Return whether the top Ritz value is as near an eigenvalue as asked, by the bound for a separated one."""
+        if self.accuracy is None or len(self.diagonal) < 2:
+            return False
+        found = self.spectrum()
+        residual, gap = found.residuals[-1], found.values[-1] - found.values[-2] - found.residuals[-2]
+        error = residual**2 / gap if gap > residual else residual
+        return bool(error <= self.accuracy * abs(found.values[-1]))
 
     def spectrum(self) -> Spectrum:
         """Return the tridiagonal matrix's eigenvalues and what goes with them."""
@@ -71,6 +81,7 @@ def lanczos(
     steps: int,
     *,
     tolerance: float | None = None,
+    accuracies: Mapping[Key, float] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Key, Spectrum]:
     """Run Lanczos on several symmetric matrices at once, one joint product a step.
@@ -85,6 +96,9 @@ def lanczos(
         steps: Most products of a run; memory is `steps` vectors a run.
         tolerance: A run is exhausted when the next off-diagonal entry is below this share of the largest entry.
             By default 6e-6 in float32 and 2e-12 in float64.
+        accuracies: Runs that may end as soon as their top eigenvalue is known with so small a relative error. With
+            residual r and a distance g to the next eigenvalue the error is at most r and r^2 / g (Parlett, The Symmetric
+            Eigenvalue Problem, section 11.7); g is taken to the next Ritz value plus its residual.
         progress: Called after every step with the steps done and the most there can be.
 
     Returns:
@@ -98,7 +112,9 @@ def lanczos(
     [-2.0, 1.0, 3.0]
     """
     runs = {
-        key: _Run(start, min(steps, start.numel()), tolerance or torch.finfo(start.dtype).eps ** 0.75)
+        key: _Run(
+            start, min(steps, start.numel()), tolerance or torch.finfo(start.dtype).eps ** 0.75, accuracies.get(key)
+        )
         for key, start in starts.items()
     }
     for step in range(steps):

@@ -1,7 +1,8 @@
 """The mean loss over a set of batches, and products with its second derivatives. Only this module runs models."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from longtail.errors import InputError
+from longtail.hessian.processes import gathered
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Result = TypeVar("Result")
@@ -23,31 +25,33 @@ _FIXED = "give a fixed list of batches"
 class BatchLoss:
     """One batch's loss with its graph."""
 
+    number: int  # among this process's batches, from 0
     share: float  # of all samples
     value: Tensor  # scalar, mean over the batch
     outputs: Tensor  # (n, ...)
+    head_input: Tensor | None = None  # (n, ...), what the last layer reads; None if that is no part of the graph
+
+    @property
+    def cuts(self) -> list[Tensor]:
+        """Tensors that the loss may be seen as a function of: the outputs, and what the last layer reads."""
+        return [self.outputs] if self.head_input is None else [self.outputs, self.head_input]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A model's mean loss over all samples, and the parameters it depends on."""
+    """A model's mean loss over all samples, and the parameters it depends on.
+
+    In a process group every process holds batches of its own, and the samples are those of all.
+    """
 
     model: nn.Module
     loss: Loss
     batches: Batches
     parameters: dict[str, nn.Parameter]  # used and trainable
-    sizes: tuple[int, ...]  # samples of each batch
-    losses: tuple[float, ...]  # of each batch
-
-    @property
-    def samples(self) -> int:
-        """Number of samples in all batches."""
-        return sum(self.sizes)
-
-    @property
-    def mean_loss(self) -> float:
-        """Mean loss over all samples."""
-        return sum(size * loss for size, loss in zip(self.sizes, self.losses, strict=True)) / self.samples
+    sizes: tuple[int, ...]  # samples of each batch of this process
+    losses: tuple[float, ...]  # of each batch of this process
+    samples: int  # in the batches of all processes
+    mean_loss: float  # over all samples
 
     def over_batches(self, function: Callable[[BatchLoss], Result]) -> list[Result]:
         """Call a function with the loss of each batch in turn; a batch's graph is gone before the next is built.
@@ -61,18 +65,19 @@ class Objective:
         Raises:
             RuntimeError: If the batches are not those of the first pass.
         """
-        results = [function(self._checked(number, batch)) for number, batch in enumerate(self.batches, 1)]
+        results = [function(self._checked(number, batch)) for number, batch in enumerate(self.batches)]
         if len(results) != len(self.losses):
             raise RuntimeError(f"{len(results)} batches in this pass, {len(self.losses)} in the first: {_FIXED}")
         return results
 
     def _checked(self, number: int, batch: tuple[Tensor, Tensor]) -> BatchLoss:
         """Return one batch's loss after comparing it with that of the first pass."""
-        value, outputs = _evaluate(self.model, self.loss, number, batch)
-        expected = self.losses[number - 1] if number <= len(self.losses) else math.nan
+        with _input_of(_owner(self.model, list(self.parameters)[-1])) as head_inputs:
+            value, outputs = _evaluate(self.model, self.loss, number + 1, batch)
+        expected = self.losses[number] if number < len(self.losses) else math.nan
         if not math.isclose(value.item(), expected, rel_tol=_DRIFT, abs_tol=1e-9):
-            raise RuntimeError(f"batch {number} has loss {value.item():.6g}, was {expected:.6g}: {_FIXED}")
-        return BatchLoss(len(outputs) / self.samples, value, outputs)
+            raise RuntimeError(f"batch {number + 1} has loss {value.item():.6g}, was {expected:.6g}: {_FIXED}")
+        return BatchLoss(number, len(outputs) / self.samples, value, outputs, _single(head_inputs))
 
     def first_samples(self, count: int) -> "Objective":
         """Return the same objective on the first few samples of the first batch."""
@@ -84,7 +89,7 @@ class Objective:
 
         A loss that is not the mean over the samples stays in whole batches.
         """
-        if max(self.sizes) <= count:
+        if max(gathered(list(self.sizes))) <= count:
             return self
         parts = measure(self.model, self.loss, _Parts(self.batches, count), self.parameters)
         return parts if math.isclose(parts.mean_loss, self.mean_loss, rel_tol=_SAME) else self
@@ -121,10 +126,21 @@ def measure(model: nn.Module, loss: Loss, batches: Batches, parameters: Mapping[
         losses.append(value.item())
     if not sizes:
         raise InputError("batches is empty: give at least one pair of inputs and targets")
+    used = set(gathered(sorted(used)))
     if not used:
         raise InputError("the loss depends on no trainable parameter: check that the model is the one it is taken of")
-    ordered = {name: parameter for name, parameter in parameters.items() if name in used}
-    return Objective(model, loss, batches, ordered, tuple(sizes), tuple(losses))
+    everywhere = gathered(list(zip(sizes, losses, strict=True)))
+    samples = sum(size for size, _ in everywhere)
+    return Objective(
+        model,
+        loss,
+        batches,
+        {name: parameter for name, parameter in parameters.items() if name in used},
+        tuple(sizes),
+        tuple(losses),
+        samples,
+        sum(size * value for size, value in everywhere) / samples,
+    )
 
 
 @dataclass(frozen=True)
@@ -181,18 +197,48 @@ class BatchCurvature:
         ])
 
 
-def residual(batch: BatchLoss) -> Tensor:
+def residual(batch: BatchLoss, cut: int = 0) -> Tensor:
     """Return a scalar whose second derivative is the Hessian less the Gauss-Newton matrix.
 
     It is the product of the outputs with the loss's gradient in them, that gradient held constant.
+
+    Args:
+        batch: The batch's loss.
+        cut: Which of `batch.cuts` to take for the outputs.
+
+    Returns:
+        The scalar.
     """
-    (gradient,) = torch.autograd.grad(batch.value, batch.outputs, retain_graph=True)
-    return (batch.outputs * gradient).sum()
+    values = batch.cuts[cut]
+    (gradient,) = torch.autograd.grad(batch.value, values, retain_graph=True)
+    return (values * gradient).sum()
+
+
+def _owner(model: nn.Module, name: str) -> nn.Module:
+    """Return the module that a parameter belongs to."""
+    return model.get_submodule(name.rpartition(".")[0])
+
+
+@contextmanager
+def _input_of(module: nn.Module) -> Generator[list[object]]:
+    """Yield a list of the first arguments that a module is called with."""
+    seen: list[object] = []
+    handle = module.register_forward_pre_hook(lambda _, arguments: seen.extend(arguments[:1]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _single(inputs: list[object]) -> Tensor | None:
+    """Return the tensor that a layer read, if it read one once and that has a gradient."""
+    (tensor,) = inputs if len(inputs) == 1 else (None,)
+    return tensor if isinstance(tensor, Tensor) and tensor.requires_grad else None
 
 
 def _gradients(scalar: Tensor, parameters: Mapping[str, nn.Parameter], *, create_graph: bool) -> dict[str, Tensor]:
     """Return the gradient in each parameter that the scalar depends on."""
-    if not scalar.requires_grad:
+    if not scalar.requires_grad or not parameters:
         return {}
     found = torch.autograd.grad(scalar, list(parameters.values()), create_graph=create_graph, allow_unused=True)
     return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}

@@ -12,7 +12,7 @@ from longtail.artifacts import new_artifact, open_artifact, read_json, write_jso
 from longtail.errors import InputError
 
 SCHEMA = "longtail.hessian"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCALARS = (
     "parameters",
     "trace",
@@ -22,7 +22,10 @@ _SCALARS = (
     "top_residual",
     "lowest_eigenvalue",
     "lowest_residual",
+    "effective_rank",
+    "outliers",
     "first_order",
+    "exact",
     "lanczos_steps",
 )
 _ARRAYS = ("nodes", "weights", "grid", "curve")
@@ -52,9 +55,12 @@ class LayerReport:
     top_residual: float  # an eigenvalue lies within this distance of `top_eigenvalue`
     lowest_eigenvalue: float
     lowest_residual: float
+    effective_rank: float | None  # (Σλ)²/Σλ² by the density; None without one
+    outliers: int  # top eigenvalues that stand apart, see `longtail.hessian.scalars.outlier_count`
     first_order: bool  # the trace took first derivatives only, see `longtail.hessian.first_order`
+    exact: bool  # the eigenvalues are, see `longtail.hessian.gram`; otherwise Lanczos found the extreme ones
     lanczos_steps: int  # products of the longest run; fewer than asked if the block's rank is smaller
-    density: Density
+    density: Density | None  # None if it was not asked for
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,12 @@ class Report:
             "full": _scalars(self.full),
             "layers": [{"name": name, **_scalars(layer)} for name, layer in self.layers.items()],
         }
-        arrays = {f"{i}.{name}": getattr(block.density, name) for i, block in enumerate(blocks) for name in _ARRAYS}
+        arrays = {
+            f"{i}.{name}": getattr(block.density, name)
+            for i, block in enumerate(blocks)
+            for name in _ARRAYS
+            if block.density is not None
+        }
         with new_artifact(path, SCHEMA, SCHEMA_VERSION, {"layer_count": len(names)}) as folder:
             write_json(folder / "report.json", content)
             np.savez_compressed(folder / "densities.npz", allow_pickle=False, **arrays)
@@ -110,7 +121,11 @@ class Report:
         try:
             with np.load(path / "densities.npz", allow_pickle=False) as arrays:
                 rows = [content["full"], *content["layers"]]
-                blocks = [_layer(row, {name: arrays[f"{i}.{name}"] for name in _ARRAYS}) for i, row in enumerate(rows)]
+                present = {int(key.partition(".")[0]) for key in arrays}
+                blocks = [
+                    _layer(row, {name: arrays[f"{i}.{name}"] for name in _ARRAYS} if i in present else None)
+                    for i, row in enumerate(rows)
+                ]
             names = [row["name"] for row in content["layers"]]
             rest = {name: content[name] for name in ("samples", "loss", "cost", "seed", "curvature")}
         except (KeyError, TypeError) as error:
@@ -125,6 +140,7 @@ def _scalars(layer: LayerReport) -> dict[str, Any]:
     return {name: getattr(layer, name) for name in _SCALARS}
 
 
-def _layer(row: dict[str, Any], arrays: dict[str, NDArray[np.float64]]) -> LayerReport:
-    """Return a block's report, from its JSON row and its arrays."""
-    return LayerReport(**{name: row[name] for name in _SCALARS}, density=Density(**arrays))
+def _layer(row: dict[str, Any], arrays: dict[str, NDArray[np.float64]] | None) -> LayerReport:
+    """Return a block's report, from its JSON row and the arrays of its density."""
+    density = None if arrays is None else Density(**arrays)
+    return LayerReport(**{name: row[name] for name in _SCALARS}, density=density)

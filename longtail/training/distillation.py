@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from longtail.config import BackboneConfig, DistillationConfig, LossConfig
+from longtail.config import BackboneConfig, CurvatureConfig, DistillationConfig, LossConfig, TracePenaltyConfig
 from longtail.networks import ImageClassifier
 
 
 def teacher_recipe(config: BackboneConfig) -> BackboneConfig:
     """Return the recipe that the teacher of a student's recipe is trained with: plain, on all images equally often."""
-    return dataclasses.replace(config, loss=LossConfig(), distillation=DistillationConfig())
+    return dataclasses.replace(
+        config,
+        loss=LossConfig(),
+        distillation=DistillationConfig(),
+        trace_penalty=TracePenaltyConfig(),
+        curvature=CurvatureConfig(),
+    )
 
 
 class Distillation:

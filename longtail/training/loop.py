@@ -8,33 +8,43 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtail.config import BackboneConfig
 from longtail.data.dataset import Split
 from longtail.networks import ImageClassifier
-from longtail.networks.heads import logit_scale
 from longtail.training import distributed
 from longtail.training.augmentation import apply_policy, cut_out
 from longtail.training.batches import Images
 from longtail.training.checkpoint import exclusive, load_checkpoint, save_checkpoint
 from longtail.training.class_aware import class_aware_order
 from longtail.training.distillation import Distillation
-from longtail.training.losses import ClassLoss
-from longtail.training.mixing import mix
-from longtail.training.optimisation import make_optimizer, set_mode, set_rates
-from longtail.training.precision import autocast, resolve
+from longtail.training.precision import resolve
 from longtail.training.prediction import predict
+from longtail.training.step import Place, Step
+from longtail.training.streams import AUGMENTATION, ORDER, generator
 
 log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-_ORDER, _AUGMENTATION = 0, 1
-"""Streams of random numbers that share nothing."""
 SIGTERM_EXIT = 128 + signal.SIGTERM
+
+
+class Observer(Protocol):
+    """What looks at the network between epochs, such as `longtail.training.observation.CurvatureObserver`."""
+
+    def observe(self, classifier: ImageClassifier, epoch: int, *, last: bool) -> dict[str, float]:
+        """Return metrics of the network after an epoch, which is left as found."""
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what a checkpoint must hold."""
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Go on from what `state` returned."""
 
 
 @dataclass
@@ -49,6 +59,8 @@ class _State:
     best_accuracy: float = -1.0
     precision: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
+    penalty: dict[str, Any] = field(default_factory=dict)
+    curvature: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -61,6 +73,7 @@ def train(
     teacher: ImageClassifier | None = None,
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
+    observer: Observer | None = None,
 ) -> list[dict[str, float]]:
     """Return the history, one dict of metrics an epoch, of training a classifier in place.
 
@@ -77,10 +90,11 @@ def train(
         seed: Of the order of images and their augmentation.
         teacher: Trained network whose features are followed, if `config.distillation` has a weight.
         checkpoint: File to resume from and to write to; None trains without.
-        on_epoch: Called with the epoch (from 1) and its metrics.
+        on_epoch: Called with the epoch (from 1) and its metrics; with an observer also with epoch 0, before training.
+        observer: Measures the curvature while training goes on, as `config.curvature` says, and keeps what it found.
     """
     distillation = None if teacher is None else Distillation(teacher, config.distillation)
-    trainer = Trainer(classifier, training, validation, config, seed, distillation)
+    trainer = Trainer(classifier, training, validation, config, seed, distillation, observer)
     if checkpoint is None:
         return trainer.run(None, on_epoch)
     with exclusive(checkpoint) if distributed.rank() == 0 else nullcontext():
@@ -95,18 +109,6 @@ def epoch_count(config: BackboneConfig, images: int) -> int:
     return max(config.epochs, -(-config.minimum_steps // steps))
 
 
-class _Both(nn.Module):
-    """A classifier that also returns features, through one `forward`, which data-parallel training needs."""
-
-    def __init__(self, classifier: ImageClassifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.classifier.features(x)
-        return features, self.classifier.classify(features)
-
-
 class Trainer:
     """One training run: network, data, optimiser and position."""
 
@@ -118,21 +120,21 @@ class Trainer:
         config: BackboneConfig,
         seed: int,
         distillation: Distillation | None = None,
+        observer: Observer | None = None,
     ) -> None:
         distributed.start()
         self.device = distributed.device()
         self.config, self.seed, self.validation, self.distillation = config, seed, validation, distillation
+        self.observer = observer
         self.classifier = classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if distillation is not None:
             distillation.teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(self.classifier, config)
-        self.model = distributed.wrap(_Both(self.classifier))
         self.images = Images(training, self.device)
         self.labels = torch.from_numpy(np.array(training.labels)).to(self.device)
         self.batch_size = min(config.batch_size, len(training))
         self.steps, self.epochs = len(training) // self.batch_size, epoch_count(config, len(training))
         counts = np.bincount(training.labels, minlength=len(classifier.spec.class_names))
-        self.loss = ClassLoss(config.loss, counts, self.device)
+        self.take_step = Step(self.classifier, config, counts, seed, distillation)
         self.fill = classifier.mean.flatten().round().to(torch.uint8)
         self.state = _State(precision=resolve(config.precision, self.device))
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
@@ -142,6 +144,8 @@ class Trainer:
         """Return the history of training to the last epoch."""
         saved = time.monotonic()
         with _sigterm_flag() as terminated:
+            if self.observer is not None and self.state.epoch == self.state.step == 0:
+                self._report(on_epoch, self._observed())
             while self.state.epoch < self.epochs:
                 order = self._order()
                 while self.state.step < self.steps:
@@ -164,44 +168,27 @@ class Trainer:
         return self.state.history
 
     def _order(self) -> Tensor:
-        generator = _generator(self.seed, _ORDER, self.state.epoch)
+        draws = generator(self.seed, ORDER, self.state.epoch)
         if self.config.loss.sampler == "class_aware":
-            return class_aware_order(self.labels.cpu(), len(self.labels), generator)
-        return torch.randperm(len(self.labels), generator=generator)
+            return class_aware_order(self.labels.cpu(), len(self.labels), draws)
+        return torch.randperm(len(self.labels), generator=draws)
 
     def _step(self, order: Tensor) -> None:
-        started = time.monotonic()
-        state, config = self.state, self.config
+        started, state = time.monotonic(), self.state
         rows = order[state.step * self.batch_size : (state.step + 1) * self.batch_size]
         rows = rows[distributed.rank() :: distributed.world_size()]
-        generator = _generator(self.seed, _AUGMENTATION, state.epoch, state.step, distributed.rank())
-        images, labels = self._augmented(rows, generator), self.labels[rows.to(self.device)]
-        progress = (state.epoch + state.step / self.steps) / self.epochs
-        state.rate = set_rates(self.optimizer, config, progress, (state.epoch + 1) / self.epochs)
-        set_mode(self.classifier, config)
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(state.precision, self.device):
-            x, partners, share = mix(self.classifier.preprocess(images), config.mixing, config.mixing_alpha, generator)
-            features, logits = self.model(x)
-            loss = self._loss(logits.float(), labels, labels[partners.to(self.device)], share, progress)
-            if self.distillation is not None:
-                loss = self.distillation(loss, features, x)
-        loss.backward()
-        self.optimizer.step()
-        self.sums += torch.stack([loss.detach() * len(rows), (logits.argmax(1) == labels).sum()])
+        draws = generator(self.seed, AUGMENTATION, state.epoch, state.step, distributed.rank())
+        images, labels = self._augmented(rows, draws), self.labels[rows.to(self.device)]
+        place = Place(state.epoch, state.step, self.steps, self.epochs)
+        sums, state.rate = self.take_step(images, labels, draws, place, state.precision)
+        self.sums += sums
         state.step += 1
         state.seconds += time.monotonic() - started
 
-    def _augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        images = self.images.views(rows, self.config.augmentation, generator)
-        images = apply_policy(images, self.config.augmentation, self.config.colour_jitter, generator)
-        return cut_out(images, self.config.cutout, self.fill, generator)
-
-    def _loss(self, logits: Tensor, labels: Tensor, partners: Tensor, share: float, progress: float) -> Tensor:
-        """Return the classification loss, shared between the labels of mixed images."""
-        scale = logit_scale(self.classifier.head)
-        loss = self.loss(logits, labels, scale, progress)
-        return loss if share == 1 else share * loss + (1 - share) * self.loss(logits, partners, scale, progress)
+    def _augmented(self, rows: Tensor, draws: torch.Generator) -> Tensor:
+        images = self.images.views(rows, self.config.augmentation, draws)
+        images = apply_policy(images, self.config.augmentation, self.config.colour_jitter, draws)
+        return cut_out(images, self.config.cutout, self.fill, draws)
 
     def _end_epoch(self, on_epoch: OnEpoch | None) -> None:
         state, seen = self.state, self.steps * self.batch_size
@@ -217,14 +204,25 @@ class Trainer:
             raise RuntimeError(
                 f"the loss is {metrics['train/loss']} in epoch {state.epoch + 1}: lower backbone.learning_rate"
             )
+        if self.take_step.penalty is not None:
+            metrics |= self.take_step.penalty.metrics()
         if self.validation is not None:
             metrics["validation/accuracy"] = self._validate()
         state.history.append(metrics)
         state.epoch, state.step = state.epoch + 1, 0
         state.seconds = 0.0
         self.sums.zero_()
+        self._report(on_epoch, metrics | self._observed())
+
+    def _observed(self) -> dict[str, float]:
+        """Return the metrics of the network's curvature, if it is time for them."""
+        if self.observer is None or distributed.rank() != 0:
+            return {}
+        return self.observer.observe(self.classifier, self.state.epoch, last=self.state.epoch == self.epochs)
+
+    def _report(self, on_epoch: OnEpoch | None, metrics: dict[str, float]) -> None:
         if on_epoch is not None and distributed.rank() == 0:
-            on_epoch(state.epoch, metrics)
+            on_epoch(self.state.epoch, metrics)
 
     def _validate(self) -> float:
         assert self.validation is not None
@@ -244,10 +242,14 @@ class Trainer:
         if self.distillation is not None:  # its averages may drift
             tensors |= {f"teacher.{name}": value for name, value in self.distillation.teacher.named_buffers()}
         for name, parameter in self.classifier.named_parameters():
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+            momentum = self.take_step.optimizer.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum.{name}"] = momentum
         self.state.sums = self.sums.tolist()
+        if self.take_step.penalty is not None:
+            self.state.penalty = self.take_step.penalty.state()
+        if self.observer is not None:
+            self.state.curvature = self.observer.state()
         save_checkpoint(path, tensors, vars(self.state))
 
     def resume(self, path: Path) -> None:
@@ -261,21 +263,22 @@ class Trainer:
         self.best = _part(tensors, "best.")
         if self.distillation is not None:
             self.distillation.teacher.load_state_dict(_part(tensors, "teacher."), strict=False)
+        if self.take_step.penalty is not None and self.state.penalty:
+            self.take_step.penalty.restore(self.state.penalty)
+        if self.observer is not None:
+            self.observer.restore(self.state.curvature)
         self.sums.copy_(torch.tensor(self.state.sums, dtype=torch.float64))
         for name, parameter in self.classifier.named_parameters():
             momentum = tensors.get(f"momentum.{name}")
             if momentum is not None:
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+                self.take_step.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
+                    momentum
+                )
         log.info("resumed at epoch %d, step %d", self.state.epoch + 1, self.state.step)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _generator(*seeds: int) -> torch.Generator:
-    state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
 
 
 @contextmanager

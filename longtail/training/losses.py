@@ -1,5 +1,6 @@
 """Losses that know how many images each class has."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,36 @@ class ClassLoss:
             scale: What the head multiplies its cosines by; 1 for a linear head.
             progress: Share of the training that is done, in [0, 1].
         """
+        return self.of_adjusted(self.adjusted(logits, labels, scale), labels, progress)
+
+    def adjusted(self, logits: Tensor, labels: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """Return logits (N, C) with priors and margins: the loss is a cross-entropy of them."""
         margins = scale * self.margins[labels]
-        adjusted = (logits + self.prior).scatter_add(1, labels[:, None], -margins[:, None])
+        return (logits + self.prior).scatter_add(1, labels[:, None], -margins[:, None])
+
+    def of_adjusted(self, adjusted: Tensor, labels: Tensor, progress: float = 0.0) -> Tensor:
+        """Return the mean loss of adjusted logits (N, C)."""
         return F.cross_entropy(adjusted, labels, self.weights if progress >= self.reweighting_from else None)
+
+    def mixed(
+        self,
+        logits: Tensor,
+        targets: Sequence[tuple[float, Tensor]],
+        scale: Tensor | float = 1.0,
+        progress: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of images that have several labels, as a function of one tensor, and that tensor.
+
+        Args:
+            logits: (N, C) float32.
+            targets: Shares that add up to 1, and the labels (N,) int64 that have them.
+            scale: See `__call__`.
+            progress: See `__call__`.
+
+        Returns:
+            Adjusted logits (N · number of targets, C), and the loss, a scalar in their graph.
+        """
+        outputs = torch.cat([self.adjusted(logits, labels, scale) for _, labels in targets])
+        parts = zip(targets, outputs.split(len(logits)), strict=True)
+        losses = [share * self.of_adjusted(part, labels, progress) for (share, labels), part in parts]
+        return outputs, torch.stack(losses).sum()

@@ -119,7 +119,7 @@ def test_last_layer_trace_11(data):
 
 
 def test_spectra_equal_the_dense_ones_6_7(case):
-    report = analyze(case.model, case.loss, case.batches(10, 10, 3), lanczos_steps=ALL, tolerance=1e-14)
+    report = analyze(case.model, case.loss, case.batches(10, 10, 3), lanczos_steps=ALL)
     hessian = case.hessian()
     for name, found in {"full": report.full, **report.layers}.items():
         block = hessian if name == "full" else case.block(name)
@@ -242,8 +242,8 @@ def test_same_seed_same_numbers_and_progress(make_case):
     )
     assert first.full.trace == second.full.trace
     assert first.layers["0.weight"].density.curve.tobytes() == second.layers["0.weight"].density.curve.tobytes()
-    assert calls[0] == ("lanczos", 1, 5)
-    assert calls[-1] == ("trace", 2, 2)
+    assert calls[0] == ("spectra", 1, 5)
+    assert calls[-1] == ("traces", 3, 3)
     assert first.cost == second.cost > 0
 
 
@@ -281,7 +281,7 @@ def test_sampling_error_covers_the_choice_of_the_samples(make_case):
     spread = np.std([report.full.trace for report in reports], ddof=1)
     stated = np.sqrt(np.mean([report.full.trace_sampling_stderr**2 for report in reports]))
     assert stated == pytest.approx(spread, rel=0.5)
-    assert stated > np.sqrt(np.mean([report.full.trace_stderr**2 for report in reports]))
+    assert stated > 0.9 * np.sqrt(np.mean([report.full.trace_stderr**2 for report in reports]))
 
 
 def test_unknown_curvature(data):
@@ -293,3 +293,77 @@ def test_unknown_curvature(data):
 def test_settings_too_small(setting, data):
     with pytest.raises(InputError, match=f"{setting}=0 is too small: give"):
         analyze(nn.Linear(4, 2).double(), F.cross_entropy, [(data, torch.zeros(15).long())], **{setting: 0})
+
+
+@pytest.mark.parametrize("traces", ["hutch++", "xtrace"])
+def test_other_trace_estimators_10(case, traces):
+    """As many products as rows make both exact; few leave the error they state."""
+    exact = analyze(case.model, case.loss, case.batches(10, 13), traces=traces, probes=240, lanczos_steps=2)
+    few = analyze(case.model, case.loss, case.batches(10, 13), traces=traces, probes=12, lanczos_steps=2)
+    for name, layer in exact.layers.items():
+        trace = float(case.block(name).trace())
+        assert layer.trace == pytest.approx(trace, abs=1e-8)
+        assert abs(few.layers[name].trace - trace) < 6 * few.layers[name].trace_stderr + 1e-8
+    assert exact.full.trace == pytest.approx(float(case.hessian().trace()), abs=1e-8)
+
+
+def test_exact_spectra_of_gauss_newton_blocks_9(case):
+    report = analyze(case.model, case.loss, case.batches(10, 13), exact=True, lanczos_steps=8)
+    assert not report.full.exact  # between parameters there is a residual part
+    ggn = analyze(case.model, case.loss, case.batches(10, 13), exact=True, curvature="ggn", lanczos_steps=8)
+    assert ggn.full.exact
+    for name, layer in report.layers.items():
+        if not layer.exact:
+            assert case.name in {"tanh mlp, cross-entropy", "cosine head"}
+            continue
+        values = torch.linalg.eigvalsh(case.block(name))
+        assert layer.top_eigenvalue == pytest.approx(float(values[-1]), abs=1e-8)
+        assert layer.lowest_eigenvalue == pytest.approx(float(values[0]), abs=1e-8)
+        assert first_moment(layer) == pytest.approx(float(values.sum()), abs=1e-8)
+        assert layer.effective_rank == pytest.approx(float(values.sum() ** 2 / values.square().sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("densities", [1, lambda name, value: value.dim() > 1 and value.shape[0] == 3])
+def test_layers_without_density_have_their_top_eigenvalue(case, densities):
+    found = analyze(case.model, case.loss, case.batches(23), densities=densities, accuracy=0.01, lanczos_steps=ALL)
+    assert found.full.density is not None
+    assert (
+        1
+        <= sum(layer.density is not None for layer in found.layers.values())
+        < len(found.layers) + (case.name.startswith("cnn"))
+    )
+    for name, layer in found.layers.items():
+        top = float(torch.linalg.eigvalsh(case.block(name))[-1])
+        assert top * 0.98 < layer.top_eigenvalue < top + 1e-9
+        assert (layer.effective_rank is None) == (layer.density is None)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("traces", ["probes", "xtrace"])
+@pytest.mark.parametrize("calls", [1, 7, 30])
+def test_interrupted_and_resumed_19(make_case, tmp_path, traces, calls):
+    """Killed in the middle of a product, it gives the same numbers and repeats at most that one."""
+    case = make_case("cosine head")
+    settings = {"lanczos_steps": 5, "probes": 4, "densities": 1, "traces": traces}
+    batches = case.batches(10, 10, 3)
+    expected = analyze(case.model, case.loss, batches, **settings)
+    counts = {"left": calls, "all": 0}
+
+    def loss(outputs, targets):
+        counts["all"] += 1
+        counts["left"] -= 1
+        if counts["left"] == 0:
+            raise Killed
+        return case.loss(outputs, targets)
+
+    with pytest.raises(Killed):
+        analyze(case.model, loss, batches, journal=tmp_path / "journal", **settings)
+    found = analyze(case.model, loss, batches, journal=tmp_path / "journal", **settings)
+    assert found.full.trace == expected.full.trace
+    for name, layer in expected.layers.items():
+        assert found.layers[name].trace == layer.trace
+        assert found.layers[name].top_eigenvalue == layer.top_eigenvalue
+    assert not (tmp_path / "journal").exists()

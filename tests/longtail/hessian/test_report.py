@@ -10,14 +10,14 @@ from longtail.hessian import Density, LayerReport, Report
 def layer(seed: int) -> LayerReport:
     draw = np.random.default_rng(seed)
     density = Density(*(draw.normal(size=size) for size in (5, 5, 9, 9)))
-    return LayerReport(10, 1.5, 0.1, 0.2, 2.0, 1e-3, -0.5, 1e-4, True, 5, density)
+    return LayerReport(10, 1.5, 0.1, 0.2, 2.0, 1e-3, -0.5, 1e-4, 3.5, 2, True, False, 5, density)
 
 
 @pytest.fixture
 def report() -> Report:
     return Report(
         full=layer(0),
-        layers={"b.weight": layer(1), "a.weight": layer(2)},
+        layers={"b.weight": layer(1), "a.weight": dataclasses.replace(layer(2), density=None)},
         samples=7,
         loss=0.3,
         cost=12.5,
@@ -30,7 +30,8 @@ def assert_equal(first: LayerReport, second: LayerReport) -> None:
     for field in dataclasses.fields(LayerReport):
         if field.name != "density":
             assert getattr(first, field.name) == getattr(second, field.name)
-    for field in dataclasses.fields(Density):
+    assert (first.density is None) == (second.density is None)
+    for field in dataclasses.fields(Density) if first.density else ():
         np.testing.assert_array_equal(getattr(first.density, field.name), getattr(second.density, field.name))
 
 

@@ -23,7 +23,7 @@ def make_config():
 def run(dataset, make_spec, make_config):
     """Return a function that trains a new network on the digits; it returns the network and the history."""
 
-    def call(*, seed=1, validation=None, teacher=None, checkpoint=None, on_epoch=None, **changes):
+    def call(*, seed=1, validation=None, teacher=None, checkpoint=None, on_epoch=None, observer=None, **changes):
         config = make_config(**changes)
         classifier = build(make_spec(network=config.network, head=config.head), seed=1)
         training = dataset.split("train")
@@ -36,6 +36,7 @@ def run(dataset, make_spec, make_config):
             teacher=teacher,
             checkpoint=checkpoint,
             on_epoch=on_epoch,
+            observer=observer,
         )
         return classifier, history
 

@@ -69,3 +69,28 @@ def test_two_processes_compute_the_gradients_of_one(run, start, rest, make_spec,
         assert theirs["train/loss"] == pytest.approx(ours["train/loss"], abs=1e-5)
         assert theirs["train/accuracy"] == pytest.approx(ours["train/accuracy"], abs=1e-5)
         assert theirs["validation/accuracy"] == ours["validation/accuracy"]
+
+
+def test_two_processes_penalise_the_trace_alike(start, rest, tmp_path):
+    """Batch normalisation, a graph that is differentiated three times, and one that is not shared."""
+    for batch_norm in ("eval", "train"):
+        settings = {
+            "head": "linear",
+            "epochs": 1,
+            "batch_size": 190,
+            "learning_rate": 0.1,
+            "precision": "float32",
+            "trace_penalty": {"weight": 1e-3, "every": 1, "ramp": 0.0, "batch_norm": batch_norm},
+        }
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        folder = tmp_path / batch_norm
+        started = [start(settings, folder, address | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+        assert [rest(epochs) for _, epochs in started] == [[1], []]
+        for process, _ in started:
+            process.join(60)
+            assert process.exitcode == 0
+        (epoch,) = load(folder / "network")[1]["history"]
+        assert epoch["train/trace_penalty"] != 0
+        assert epoch["train/penalty_skipped"] == 0

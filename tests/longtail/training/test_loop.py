@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import os
 import random
 import signal
@@ -8,10 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from longtail.config import DistillationConfig, LossConfig
+from longtail.config import CurvatureConfig, DistillationConfig, LossConfig, TracePenaltyConfig
 from longtail.networks import build, load
 from longtail.training import epoch_count, predict
 from longtail.training.checkpoint import load_checkpoint
+from longtail.training.observation import CurvatureObserver
 
 
 class StopError(Exception):
@@ -148,6 +150,77 @@ def test_run_with_everything_on_that_stopped_ends_as_if_it_had_not(run, make_spe
     resumed, its_history = train(checkpoint=checkpoint)
     assert same_weights(resumed, undisturbed)
     assert [entry["train/loss"] for entry in its_history] == [entry["train/loss"] for entry in history]
+
+
+PENALTY = TracePenaltyConfig(weight=1e-3, every=2, ramp=0.0)
+
+
+@pytest.mark.parametrize(
+    "penalty", [{"weight": 0.0}, {"start": 1.0}, {"weight": 0.0, "form": "hutchinson", "batch_norm": "train"}]
+)
+def test_penalty_that_is_never_due_changes_no_bit(run, same_weights, penalty):
+    penalised, history = run(trace_penalty=dataclasses.replace(PENALTY, **penalty))
+    plain, plain_history = run()
+    assert same_weights(penalised, plain)
+    for one, other in zip(history, plain_history, strict=True):
+        assert all(one[name] == other[name] for name in ("train/loss", "train/accuracy"))
+        assert "train/trace_penalty" not in one
+
+
+def test_penalty_is_reported_and_lowers_the_trace(run):
+    _, weak = run(head="linear", trace_penalty=dataclasses.replace(PENALTY, weight=1e-9))
+    _, strong = run(head="linear", trace_penalty=dataclasses.replace(PENALTY, weight=0.1, every=1))
+    assert strong[-1]["train/trace_penalty"] < 0.7 * weak[-1]["train/trace_penalty"]
+    assert all(epoch["train/penalty_skipped"] == 0 for epoch in weak + strong)
+
+
+@pytest.mark.parametrize("batch_norm", ["eval", "train"])
+def test_run_with_penalty_and_curvature_that_stopped_ends_as_if_it_had_not(
+    run, dataset, same_weights, tmp_path, batch_norm
+):
+    curvature = CurvatureConfig(every=1, probes=2, lanczos_steps=2)
+    settings = {
+        "head": "linear",
+        "checkpoint_seconds": 0.0,
+        "trace_penalty": dataclasses.replace(PENALTY, every=3, batch_norm=batch_norm),
+        "curvature": curvature,
+    }
+
+    def observed(**more):
+        observer = CurvatureObserver(curvature, dataset.split("train"))
+        return *run(observer=observer, **settings, **more), observer.snapshots
+
+    undisturbed, history, snapshots = observed()
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 1, 2, 3]
+    checkpoint = tmp_path / "run.safetensors"
+    with pytest.raises(StopError):
+        observed(checkpoint=checkpoint, on_epoch=stop_at(2))
+    reported = []
+    resumed, its_history, its_snapshots = observed(
+        checkpoint=checkpoint, on_epoch=lambda epoch, metrics: reported.append((epoch, metrics))
+    )
+    assert same_weights(resumed, undisturbed)
+    assert its_snapshots == snapshots
+    for one, other in zip(its_history, history, strict=True):
+        assert one["train/trace_penalty"] == other["train/trace_penalty"] != 0
+    assert [epoch for epoch, _ in reported] == [2, 3]
+    assert reported[-1][1]["curvature/trace"] == snapshots[-1].trace
+
+
+def test_watching_the_curvature_changes_no_bit(run, dataset, same_weights):
+    curvature = CurvatureConfig(every=2, probes=2, lanczos_steps=2)
+    observer, reported = CurvatureObserver(curvature, dataset.split("train")), {}
+    watched, history = run(curvature=curvature, observer=observer, on_epoch=reported.__setitem__)
+    plain, plain_history = run()
+    assert same_weights(watched, plain)
+    assert [epoch["train/loss"] for epoch in history] == [epoch["train/loss"] for epoch in plain_history]
+    assert {epoch: "curvature/trace" in metrics for epoch, metrics in reported.items()} == {
+        0: True,
+        1: False,
+        2: True,
+        3: True,
+    }
+    assert not any(name.startswith("curvature") for epoch in history for name in epoch)
 
 
 @pytest.mark.parametrize(
