@@ -10,7 +10,7 @@ from longtail.config import PipelineConfig, to_dict
 from longtail.data.digest import source_digest
 from longtail.data.table_files import table_digest
 
-UNUSED = {"images": ("table", "head"), "features": ("data", "backbone", "features", "hessian")}
+UNUSED = {"images": ("table", "head"), "features": ("data", "backbone", "features")}
 """Groups of settings that the pipeline of each start does not read."""
 
 

@@ -16,6 +16,8 @@ class Outputs(NamedTuple):
     results: dsl.Artifact
     evaluation_report: dsl.HTML
     import_report: dsl.HTML
+    head_curvature: dsl.Artifact
+    head_curvature_report: dsl.HTML
 
 
 @dsl.pipeline(name="longtail-features", description="Long-tailed classification of features with calibrated sampling")
@@ -25,11 +27,12 @@ def features_pipeline(
     calibration: dict,
     methods: list,
     retraining: dict,
+    hessian: dict,
     evaluation: dict,
     seed: int,
     data_digest: str,
 ) -> Outputs:
-    """Return what a run leaves: the classifiers side by side."""
+    """Return what a run leaves: the classifiers side by side, and the curvature of their heads."""
     imported = feature_import(config=table, data_digest=data_digest)
     apply(imported, POLICY["feature_import"])
     frozen = imported.outputs["features"]
@@ -37,13 +40,14 @@ def features_pipeline(
     trained = head_training(features=frozen, config=head, seed=seed)
     apply(trained, POLICY["head_training"])
 
-    compared = from_features(
+    compared, heads = from_features(
         backbone=trained.outputs["backbone"],
         features=frozen,
         calibration=calibration,
         methods=methods,
         retraining=retraining,
         evaluation=evaluation,
+        hessian=hessian,
         seed=seed,
     )
 
@@ -51,4 +55,6 @@ def features_pipeline(
         results=compared.outputs["results"],
         evaluation_report=compared.outputs["report"],
         import_report=imported.outputs["report"],
+        head_curvature=heads.outputs["head_curvature"],
+        head_curvature_report=heads.outputs["report"],
     )

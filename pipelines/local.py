@@ -36,7 +36,7 @@ from pipelines.code_digest import code_digest
 from pipelines.compiled import arguments, content_digest, specification, used_settings
 from pipelines.display import Display
 
-REPORTS = ("evaluation_report", "curvature_report", "import_report")
+REPORTS = ("evaluation_report", "curvature_report", "head_curvature_report", "import_report")
 
 
 class StepError(Exception):
@@ -60,12 +60,13 @@ class Result:
     Attributes:
         table: The classifiers side by side.
         results: Folder of the `results` artifact.
-        pages: HTML pages of the evaluation and of the curvature, or of the table that the run started from.
+        pages: HTML pages of the evaluation and of the curvature, and of the table if the run started from one.
         models: MLflow URI of the model of each method.
         log: File with everything the steps printed.
         run_id: The MLflow run.
         executed: Labels of the steps that were computed.
         cached: Labels of the steps whose results were in the cache.
+        curvature: What balancing did to the curvature of the last layer, in one sentence.
     """
 
     table: str
@@ -76,6 +77,7 @@ class Result:
     run_id: str
     executed: tuple[str, ...]
     cached: tuple[str, ...]
+    curvature: str = ""
 
 
 def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "", sweep: str = "") -> Result:
@@ -190,7 +192,8 @@ def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> R
         run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)
     methods = {label.partition("/")[2]: source for label, source in lineage.items() if "/" in label}
     models = {name: uri for name in evaluations for uri in logged_models(run, methods.get(name, ""))}
-    return Result(table, results, tuple(pages), models, log, run.run_id, tuple(executed), tuple(cached))
+    curvature = outputs["head_curvature"].metadata["sentence"]
+    return Result(table, results, tuple(pages), models, log, run.run_id, tuple(executed), tuple(cached), curvature)
 
 
 def _failure(event_file: Path, log: Path) -> Exception:

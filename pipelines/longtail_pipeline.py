@@ -1,4 +1,4 @@
-"""The method, as a pipeline: imbalance, train, extract, calibrate, retrain, evaluate; curvature beside."""
+"""The method, as a pipeline: imbalance, train, extract, calibrate, retrain, evaluate; curvature before and after."""
 
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ class Outputs(NamedTuple):
     evaluation_report: dsl.HTML
     curvature: dsl.Artifact
     curvature_report: dsl.HTML
+    head_curvature: dsl.Artifact
+    head_curvature_report: dsl.HTML
 
 
 @dsl.pipeline(name="longtail", description="Long-tailed image classification with calibrated feature sampling")
@@ -34,7 +36,7 @@ def longtail_pipeline(
     seed: int,
     data_digest: str,
 ) -> Outputs:
-    """Return what a run leaves: the classifiers side by side, and the curvature of the network."""
+    """Return what a run leaves: the classifiers side by side, the curvature of the network and of their heads."""
     imbalanced = data_imbalancing(config=data, data_digest=data_digest)
     apply(imbalanced, POLICY["data_imbalancing"])
     images = imbalanced.outputs["dataset"]
@@ -50,13 +52,14 @@ def longtail_pipeline(
     apply(extracted, POLICY["feature_extraction"])
     frozen = extracted.outputs["features"]
 
-    compared = from_features(
+    compared, heads = from_features(
         backbone=network,
         features=frozen,
         calibration=calibration,
         methods=methods,
         retraining=retraining,
         evaluation=evaluation,
+        hessian=hessian,
         seed=seed,
         dataset=images,
     )
@@ -66,4 +69,6 @@ def longtail_pipeline(
         evaluation_report=compared.outputs["report"],
         curvature=curved.outputs["curvature"],
         curvature_report=curved.outputs["report"],
+        head_curvature=heads.outputs["head_curvature"],
+        head_curvature_report=heads.outputs["report"],
     )

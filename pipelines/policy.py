@@ -30,6 +30,7 @@ POLICY = {
     "classifier_retraining": Policy("2", "8G"),
     "hessian_analysis": Policy("2", "16G", hours=6),
     "evaluation": Policy("1", "4G"),
+    "head_curvature": Policy("2", "16G", hours=6),
     "sweep_summary": Policy("1", "2G"),
     "feature_import": Policy("2", "4G"),
     "head_training": Policy("2", "8G", hours=6),

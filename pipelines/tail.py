@@ -1,4 +1,4 @@
-"""What every pipeline ends with, whatever its features come from: calibrate, retrain by each method, compare."""
+"""What every pipeline ends with, whatever its features come from: calibrate, retrain by each method, compare, curve."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from kfp import dsl
 from components.calibrated_sampling.component import calibrated_sampling
 from components.classifier_retraining.component import classifier_retraining
 from components.evaluation.component import evaluation as comparison
+from components.head_curvature.component import head_curvature
 from pipelines.policy import POLICY, apply
 
 
@@ -18,10 +19,11 @@ def from_features(
     methods: Any,
     retraining: Any,
     evaluation: Any,
+    hessian: Any,
     seed: Any,
     dataset: Any = None,
-) -> dsl.PipelineTask:
-    """Return the task that compares the classifiers; called while a pipeline is being defined.
+) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
+    """Return the tasks that compare the classifiers and their curvature; called while a pipeline is being defined.
 
     Args:
         backbone: Artifact of the network with its first head.
@@ -30,6 +32,7 @@ def from_features(
         methods: Retraining methods, a parameter of the pipeline.
         retraining: Settings.
         evaluation: Settings.
+        hessian: Settings.
         seed: The pipeline's seed.
         dataset: Artifact of the images that the features come from, if there are any.
     """
@@ -49,7 +52,18 @@ def from_features(
         )
         apply(retrained, POLICY["classifier_retraining"])
 
+    # The compiler changes a Collected where it is used, so each task gets its own.
     compared = comparison(
         features=features, classifiers=dsl.Collected(retrained.outputs["classifier"]), config=evaluation
     )
-    return apply(compared, POLICY["evaluation"])
+    apply(compared, POLICY["evaluation"])
+
+    curved = head_curvature(
+        features=features,
+        classifiers=dsl.Collected(retrained.outputs["classifier"]),
+        results=compared.outputs["results"],
+        config=hessian,
+        seed=seed,
+    )
+    apply(curved, POLICY["head_curvature"])
+    return compared, curved

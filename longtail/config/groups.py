@@ -226,10 +226,17 @@ class HessianConfig:
     """The loss's Hessian; its Gauss-Newton part, which has no negative eigenvalue; or the rest."""
     images_per_class: int = number(1, minimum=1)
     """Training images of a class in the fixed subset."""
+    traces: str = choice("probes", "hutch++", "xtrace")
+    """Random `probes`, drawn afresh for every few images; `hutch++` (arXiv 2010.09649) and `xtrace` (arXiv 2301.07825)
+    are more exact for the same products where few eigenvalues make the trace."""
     probes: int = number(8, minimum=2)
-    """Random probes of each trace."""
+    """Random probes of each trace, products in all for `hutch++` (6 or more) and `xtrace` (4 or more)."""
+    exact: bool = False
+    """Find all eigenvalues of the layers that allow it, if images times classes are at most 2,048."""
+    densities: int = number(6, minimum=0)
+    """Layers, spread over depth, whose spectral density is estimated; every layer has its top eigenvalue."""
     lanczos_steps: int = number(20, minimum=2)
-    """Products of each Lanczos run."""
+    """Most products of each Lanczos run."""
     density_runs: int = number(1, minimum=1)
     """Lanczos runs that a density is averaged over."""
     batch_size: int = number(100, minimum=1)

@@ -127,10 +127,14 @@ def evaluate(
     if predictions.size != truth.size:
         raise InputError(f"scores has {predictions.size} rows for {truth.size} labels: give one row per label")
     confusion = np.bincount(truth * size + predictions, minlength=size * size).reshape(size, size)
-    groups = tuple(
-        "many" if count > many_above else "few" if count < few_below else "medium" for count in counts.tolist()
+    return _score(confusion.astype(np.int64), class_groups(counts, many_above=many_above, few_below=few_below))
+
+
+def class_groups(train_counts: NDArray[np.int64], *, many_above: int, few_below: int) -> tuple[str, ...]:
+    """Return the one of `GROUPS` that each class belongs to, by its number of training images."""
+    return tuple(
+        "many" if count > many_above else "few" if count < few_below else "medium" for count in train_counts.tolist()
     )
-    return _score(confusion.astype(np.int64), groups)
 
 
 def _predict(scores: NDArray[Any], size: int) -> NDArray[np.int64]:

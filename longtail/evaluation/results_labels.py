@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from longtail.config import PipelineConfig, parse, to_dict
+from longtail.config import PipelineConfig, TracePenaltyConfig, parse, to_dict
 from longtail.settings import resolve
 
 METHODS = {
@@ -34,7 +34,8 @@ _AUGMENTATIONS = {
 }
 _MIXINGS = {"none": "", "mixup": "+mixup", "cutmix": "+CutMix"}
 _FREE = re.compile(
-    r"seed|data\.(seed|path|source|image_column|label_column)|backbone\.(checkpoint_seconds|distillation\.teacher_seed)"
+    r"seed|data\.(seed|path|source|image_column|label_column)|backbone\.(checkpoint_seconds|distillation\.teacher_seed"
+    r"|curvature\..*)"
     r"|features\.batch_size|retraining\.methods|hessian\..*"
 )
 """Settings in which runs that are averaged may differ."""
@@ -93,9 +94,16 @@ def base_label(config: PipelineConfig) -> str:
         _MIXINGS[backbone.mixing],
         "+given weights" if backbone.weights else "",
         "+frozen" if backbone.trainable == "head" else "",
+        _penalty(backbone.trace_penalty),
         "+validation" if config.data.validation in {"chosen", "unchosen"} else "",
     ]
     return core + "".join(suffixes)
+
+
+def _penalty(config: TracePenaltyConfig) -> str:
+    if not config.weight:
+        return ""
+    return "+HTR" if config.layers == ("all",) else f"+HTR {','.join(config.layers)}"
 
 
 def protocol(config: PipelineConfig) -> str:

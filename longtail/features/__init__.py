@@ -1,6 +1,6 @@
 """Feature extraction."""
 
 from longtail.features.extraction import Features, extract, write_view
-from longtail.features.own import features_to_test, is_changed, write_own
+from longtail.features.own import features_to_test, has_own, is_changed, write_own
 
-__all__ = ["Features", "extract", "features_to_test", "is_changed", "write_own", "write_view"]
+__all__ = ["Features", "extract", "features_to_test", "has_own", "is_changed", "write_own", "write_view"]

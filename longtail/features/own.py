@@ -27,6 +27,11 @@ def write_own(classifier: ImageClassifier, split: Split, folder: Path, batch_siz
     write_view(classifier.eval(), images, "none", folder / FILE, batch_size=batch_size, generator=generator)
 
 
+def has_own(manifest: dict[str, Any]) -> bool:
+    """Return whether a classifier's backbone is another than the one of the shared features, by its manifest."""
+    return FILE in manifest["files"]
+
+
 def features_to_test(path: Path, manifest: dict[str, Any], features: Features) -> Floats:
     """Return the test features (N, D) that a classifier is evaluated on: its own ones, or else the shared ones.
 
@@ -35,6 +40,6 @@ def features_to_test(path: Path, manifest: dict[str, Any], features: Features) -
         manifest: Its manifest.
         features: The shared features.
     """
-    if FILE in manifest["files"]:
+    if has_own(manifest):
         return cast("Floats", np.load(path / FILE, mmap_mode="r", allow_pickle=False))
     return features.split("test")

@@ -6,7 +6,8 @@ reorthogonalisation, all layers' products from one graph, and traces with standa
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,47 +89,22 @@ def analyze(
         InputError: If the settings, the batches, the loss or the selection are unusable.
         RuntimeError: If the loss is not finite, or the batches change from pass to pass.
     """
-    settings = {"probes": (probes, _LEAST_PROBES.get(traces, 0)), "lanczos_steps": (lanczos_steps, 1)}
-    _check(settings | {"density_runs": (density_runs, 1)}, curvature, traces)
+    settings = _Settings(curvature, probes, traces, exact, lanczos_steps, density_runs, accuracy, seed)
+    settings.check()
     model = getattr(model, "_orig_mod", model)  # of a compiled model, the module without compilation
     candidates = trainable(model)
     names = select(candidates, layers)
     chosen = names if densities is None else _chosen(candidates, names, densities)
-    report = progress or (lambda phase, done, total: None)
     with isolated(model):
         objective = measure(model, loss, batches, candidates)
         blocks = {_FULL: list(objective.parameters), **{name: [name] for name in names if name in objective.parameters}}
-        question = [list(blocks), chosen, probes, traces, exact, lanczos_steps, density_runs, accuracy, seed, curvature]
-        kept = Journal(journal, digest(model, [*question, objective.sizes, objective.losses]))
+        question = [list(blocks), chosen, astuple(settings), objective.sizes, objective.losses]
+        kept = Journal(journal, digest(model, question))
         operator = BlockOperator(objective, blocks, curvature)
-        spectra = _exact_spectra(operator, lanczos_steps, seed) if exact else {}
-        cost = 2 / 3 * gram_size(objective) / objective.samples if spectra else 0.0
-        rest = BlockOperator(objective, {k: v for k, v in blocks.items() if k not in spectra}, curvature)
-        spectra |= lanczos_spectra(
-            rest,
-            {_FULL, *chosen},
-            steps=lanczos_steps,
-            runs=density_runs,
-            accuracy=accuracy,
-            seed=seed,
-            journal=kept,
-            progress=lambda done, total: report("spectra", done, total),
-        )
-        sums = _traces(operator, traces, probes, seed, kept, lambda done, total: report("traces", done, total))
+        reports, cost = _blocks(operator, {_FULL, *chosen}, settings, kept, progress or (lambda *_: None))
         kept.close()
-    cost += sums.cost + _lanczos_cost(rest, spectra, density_runs)
     _log.info("analysed %d blocks of %d samples, cost %.0f gradients", len(blocks), objective.samples, cost)
-    sizes = {name: value.numel() for name, value in candidates.items()}
-    reports = {
-        block: _layer_report(
-            sum(sizes[name] for name in members),
-            sums.estimates[block],
-            sums.first_order.issuperset(members),
-            spectra[block],
-        )
-        for block, members in blocks.items()
-    }
-    unused = {name: _no_curvature(sizes[name], lanczos_steps) for name in names if name not in reports}
+    unused = {name: _no_curvature(candidates[name].numel(), lanczos_steps) for name in names if name not in reports}
     return Report(
         full=reports[_FULL],
         layers={name: (reports | unused)[name] for name in names},
@@ -140,14 +116,30 @@ def analyze(
     )
 
 
-def _check(settings: dict[str, tuple[int, int]], curvature: str, traces: str) -> None:
-    """Raise if a setting is below its least value, or a choice unknown."""
-    for name, value, allowed in (("curvature", curvature, CURVATURES), ("traces", traces, _LEAST_PROBES)):
-        if value not in allowed:
-            raise InputError(f"{name} is {value!r}: choose from {', '.join(allowed)}")
-    for name, (number, least) in settings.items():
-        if number < least:
-            raise InputError(f"{name}={number} is too small: give {least} or more")
+@dataclass(frozen=True)
+class _Settings:
+    """How blocks are analysed; see `analyze`."""
+
+    curvature: str
+    probes: int
+    traces: str
+    exact: bool
+    lanczos_steps: int
+    density_runs: int
+    accuracy: float
+    seed: int
+
+    def check(self) -> None:
+        """Raise if a setting is below its least value, or a choice unknown."""
+        for name, value, allowed in (
+            ("curvature", self.curvature, CURVATURES),
+            ("traces", self.traces, _LEAST_PROBES),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name} is {value!r}: choose from {', '.join(allowed)}")
+        for name, least in {"probes": _LEAST_PROBES[self.traces], "lanczos_steps": 1, "density_runs": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)} is too small: give {least} or more")
 
 
 def _chosen(candidates: dict[str, nn.Parameter], names: Sequence[str], densities: int | LayerSelection) -> list[str]:
@@ -158,7 +150,37 @@ def _chosen(candidates: dict[str, nn.Parameter], names: Sequence[str], densities
     return [names[i] for i in np.unique(places)]
 
 
-def _exact_spectra(operator: BlockOperator, steps: int, seed: int) -> dict[str, BlockSpectrum]:
+def _blocks(
+    operator: BlockOperator, dense: Set[str], settings: _Settings, journal: Journal, progress: Progress
+) -> tuple[dict[str, LayerReport], float]:
+    """Return the report of each block, and what they cost together in gradients."""
+    objective, blocks = operator.objective, operator.blocks
+    spectra = _exact_spectra(operator, settings) if settings.exact else {}
+    cost = 2 / 3 * gram_size(objective) / objective.samples if spectra else 0.0
+    rest = BlockOperator(
+        objective, {block: names for block, names in blocks.items() if block not in spectra}, settings.curvature
+    )
+    spectra |= lanczos_spectra(
+        rest,
+        dense,
+        steps=settings.lanczos_steps,
+        runs=settings.density_runs,
+        accuracy=settings.accuracy,
+        seed=settings.seed,
+        journal=journal,
+        progress=lambda done, total: progress("spectra", done, total),
+    )
+    sums = _traces(operator, settings, journal, lambda done, total: progress("traces", done, total))
+    reports = {
+        block: _layer_report(
+            operator.like(block).numel(), sums.estimates[block], sums.first_order.issuperset(names), spectra[block]
+        )
+        for block, names in blocks.items()
+    }
+    return reports, cost + sums.cost + _lanczos_cost(rest, spectra, settings.density_runs)
+
+
+def _exact_spectra(operator: BlockOperator, settings: _Settings) -> dict[str, BlockSpectrum]:
     """Return the spectra of the blocks that are Gauss-Newton blocks, if there are few enough rows.
 
     Of the Hessian that is a single parameter: between two of them there is a residual part.
@@ -166,7 +188,7 @@ def _exact_spectra(operator: BlockOperator, steps: int, seed: int) -> dict[str, 
     objective = operator.objective
     if gram_size(objective) > MOST_ROWS or torch.distributed.is_initialized():
         return {}
-    served = gauss_newton_parameters(objective, operator.curvature, seed)[:1]  # at the outputs
+    served = gauss_newton_parameters(objective, operator.curvature, settings.seed)[:1]  # at the outputs
     blocks = {
         block: names
         for block, names in operator.blocks.items()
@@ -177,18 +199,16 @@ def _exact_spectra(operator: BlockOperator, steps: int, seed: int) -> dict[str, 
     except InputError as error:  # a loss or a network that couples samples
         _log.warning("no exact spectra: %s", error)
         return {}
-    return {block: exact_spectrum(values[block], operator.like(block).numel(), steps) for block in blocks}
+    return {
+        block: exact_spectrum(values[block], operator.like(block).numel(), settings.lanczos_steps) for block in blocks
+    }
 
 
 def _traces(
-    operator: BlockOperator,
-    traces: str,
-    probes: int,
-    seed: int,
-    journal: Journal,
-    progress: Callable[[int, int], None],
+    operator: BlockOperator, settings: _Settings, journal: Journal, progress: Callable[[int, int], None]
 ) -> BlockTraces:
     """Return the trace of each block in the way asked for."""
+    traces, probes, seed = settings.traces, settings.probes, settings.seed
     if traces == "probes":
         return block_traces(
             operator.objective, operator.blocks, probes, seed, progress, journal, curvature=operator.curvature

@@ -16,6 +16,9 @@ from torch import Tensor
 
 Key = TypeVar("Key", bound=Hashable)
 
+_LEAST_STEPS = 3  # before a run may end on its accuracy: earlier the next eigenvalue is hardly known
+_DOUBT = 3  # for the same reason the error may be so much larger than it looks
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -61,12 +64,12 @@ class _Run:
 
     def _accurate(self) -> bool:
         """Return whether the top Ritz value is as near an eigenvalue as asked, by the bound for a separated one."""
-        if self.accuracy is None or len(self.diagonal) < 2:
+        if self.accuracy is None or len(self.diagonal) < _LEAST_STEPS:
             return False
         found = self.spectrum()
         residual, gap = found.residuals[-1], found.values[-1] - found.values[-2] - found.residuals[-2]
         error = residual**2 / gap if gap > residual else residual
-        return bool(error <= self.accuracy * abs(found.values[-1]))
+        return bool(_DOUBT * error <= self.accuracy * abs(found.values[-1]))
 
     def spectrum(self) -> Spectrum:
         """Return the tridiagonal matrix's eigenvalues and what goes with them."""
@@ -97,8 +100,9 @@ def lanczos(
         tolerance: A run is exhausted when the next off-diagonal entry is below this share of the largest entry.
             By default 6e-6 in float32 and 2e-12 in float64.
         accuracies: Runs that may end as soon as their top eigenvalue is known with so small a relative error. With
-            residual r and a distance g to the next eigenvalue the error is at most r and r^2 / g (Parlett, The Symmetric
-            Eigenvalue Problem, section 11.7); g is taken to the next Ritz value plus its residual.
+            residual r and a distance g to the next eigenvalue the error is at most r and r^2 / g (Parlett, The
+            Symmetric Eigenvalue Problem, section 11.7); g is taken to the next Ritz value plus its residual, as
+            the best that is known.
         progress: Called after every step with the steps done and the most there can be.
 
     Returns:

@@ -92,7 +92,7 @@ def _left_out(Q: Tensor, R: Tensor, inside: Tensor, probes: Tensor, rounding: fl
     S = S / torch.linalg.vector_norm(S, dim=0)
     V = W - S * (S * W).sum(0)
     values = H.diagonal().sum() - (S * (H @ S)).sum(0) + (W * R).sum(0) - 2 * (V * R).sum(0) + (V * (H @ V)).sum(0)
-    return values.cpu().numpy()
+    return np.asarray(values.cpu())
 
 
 def _probes(like: Mapping[str, Tensor], count: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -67,4 +67,4 @@ def sketched_starts(
 def _leading(rows: Tensor) -> Tensor:
     """Return the leading right singular vector of a few rows, (k, P), times its singular value."""
     _, vectors = torch.linalg.eigh((rows @ rows.T).double())
-    return vectors[:, -1].to(rows) @ rows
+    return torch.mv(rows.T, vectors[:, -1].to(rows))

@@ -4,6 +4,7 @@ from longtail.networks.classifier import ImageClassifier, NetworkSpec, build, lo
 from longtail.networks.heads import HEADS, build_head, normalises_features
 from longtail.networks.initialization import start
 from longtail.networks.registry import BACKBONES
+from longtail.networks.retrained import load_retrained
 
 __all__ = [
     "BACKBONES",
@@ -13,6 +14,7 @@ __all__ = [
     "build",
     "build_head",
     "load",
+    "load_retrained",
     "normalises_features",
     "save",
     "start",

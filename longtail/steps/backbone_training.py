@@ -9,31 +9,48 @@ from typing import Any
 from longtail.artifacts import file_digest, sha256_json
 from longtail.config import BackboneConfig, DataConfig, parse, to_dict
 from longtail.data.dataset import Dataset, build_dataset
+from longtail.hessian.training_figures import curves_figure, layers_figure
 from longtail.networks import ImageClassifier, NetworkSpec, save, start
-from longtail.pages import Details, Plot, Section, html_report
+from longtail.pages import Details, Plot, Section, Text, html_report
 from longtail.steps.execution import Context, child_seed, home_folder
 from longtail.training import distributed, epoch_count, teacher_recipe, train
 from longtail.training.figures import history_figure
+from longtail.training.observation import CurvatureObserver
 
 
 def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
     """Return metadata of the `backbone` artifact that it writes: the network with the head it was trained with."""
     dataset = Dataset.open(context.inputs["dataset"])
     teacher = _teacher(config, dataset, context) if config.distillation.weight else None
-    classifier, history = _trained(config, dataset, context, context.seed, teacher)
+    observer = CurvatureObserver(config.curvature, dataset.split("train")) if config.curvature.every else None
+    classifier, history = _trained(config, dataset, context, context.seed, teacher, observer=observer)
     if distributed.rank() != 0:
         return {}
     fields = {"dataset_digest": dataset.digest, "augmentation": config.augmentation, "history": history}
     save(classifier.cpu(), context.outputs["backbone"], fields)
     figure = history_figure(history)
     context.run.log_figure(figure, "training.png")
-    curves = Plot(figure, "Loss and accuracy by epoch")
-    page = html_report(
-        f"Backbone: {config.network}",
-        [Section("Training", [curves]), Section("Settings", [Details("backbone", to_dict(config))])],
-    )
+    sections = [Section("Training", [Plot(figure, "Loss and accuracy by epoch")])]
+    if observer is not None:
+        sections.append(_curvature_section(observer, context))
+    sections.append(Section("Settings", [Details("backbone", to_dict(config))]))
+    page = html_report(f"Backbone: {config.network}", sections)
     context.outputs["report"].write_text(page, encoding="utf-8")
     return {"backbone": {"epochs": len(history), "train_loss": history[-1]["train/loss"]}}
+
+
+def _curvature_section(observer: CurvatureObserver, context: Context) -> Section:
+    """Return the page's part on curvature over the epochs, after logging its figures."""
+    curves, layers = curves_figure(observer.snapshots), layers_figure(observer.snapshots)
+    context.run.log_figure(curves, "curvature_by_epoch.png")
+    context.run.log_figure(layers, "curvature_by_layer_and_epoch.png")
+    summary = (
+        f"Hessian of the cross-entropy on {len(observer.labels)} training images, at most "
+        f"{observer.config.images_per_class} of a class, the same every time, not augmented, in eval mode."
+    )
+    alternatives = ("Trace, top eigenvalue and loss by epoch", "Trace and top eigenvalue of each layer by epoch")
+    plots = [Plot(figure, text) for figure, text in zip((curves, layers), alternatives, strict=True)]
+    return Section("Curvature", [Text(summary), *plots])
 
 
 def _teacher(config: BackboneConfig, dataset: Dataset, context: Context) -> ImageClassifier:
@@ -55,6 +72,7 @@ def _trained(
     seed: int,
     teacher: ImageClassifier | None = None,
     prefix: str = "",
+    observer: CurvatureObserver | None = None,
 ) -> tuple[ImageClassifier, list[dict[str, float]]]:
     """Return a classifier after training it, or going on from its checkpoint, and its history."""
     spec = NetworkSpec(
@@ -79,6 +97,7 @@ def _trained(
         teacher=teacher,
         checkpoint=home_folder("checkpoints") / f"{key[:32]}.safetensors",
         on_epoch=context.on_epoch(epoch_count(config, len(training)), prefix),
+        observer=observer,
     )
     context.run.log_metrics({f"{prefix}train/total_seconds": sum(epoch["train/seconds"] for epoch in history)})
     return classifier, history

@@ -23,7 +23,7 @@ from longtail.evaluation import (
 )
 from longtail.features import Features, features_to_test
 from longtail.features.extraction import Floats
-from longtail.networks import ImageClassifier, load
+from longtail.networks import ImageClassifier, load_retrained
 from longtail.pages import Details, Plot, Section, Table, html_report
 from longtail.steps.execution import Context
 
@@ -37,12 +37,7 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
     """Return the metrics; the `results` artifact (JSON and a table) and the page are written."""
     features = Features.open(context.inputs["features"])
     evaluations: dict[str, Evaluation] = {}
-    for path in context.inputs["classifiers"]:
-        classifier, manifest = load(path)
-        if manifest.get("features_digest") != features.digest:  # a backbone has none
-            raise InputError(f"{path} was retrained on other features: give classifiers of the same run")
-        if manifest["method"] in evaluations:
-            raise InputError(f"{path} is a second {manifest['method']!r}: give one classifier of each method")
+    for path, classifier, manifest in load_retrained(context.inputs["classifiers"], features.digest):
         predictions = _predictions(classifier, features_to_test(path, manifest, features), path)
         evaluations[manifest["method"]] = evaluate(
             predictions,
@@ -52,7 +47,12 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
             few_below=config.few_below,
         )
     table = comparison_table(evaluations)
-    fields = {"class_names": list(features.class_names), "train_counts": features.train_counts.tolist()}
+    fields = {
+        "class_names": list(features.class_names),
+        "train_counts": features.train_counts.tolist(),
+        "many_above": config.many_above,
+        "few_below": config.few_below,
+    }
     with new_artifact(context.outputs["results"], SCHEMA, SCHEMA_VERSION, fields) as folder:
         write_json(folder / "evaluations.json", {name: value.to_dict() for name, value in evaluations.items()})
         (folder / "table.txt").write_text(table + "\n", encoding="utf-8")

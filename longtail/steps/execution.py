@@ -79,7 +79,11 @@ class Context:
 
         def report(epoch: int, metrics: dict[str, float]) -> None:
             self.run.log_metrics({f"{prefix}{name}": value for name, value in metrics.items()}, step=epoch)
-            shown = "  ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in metrics.items())
+            shown = "  ".join(
+                f"{name.split('/')[-1]} {value:.4g}"
+                for name, value in metrics.items()
+                if name.count("/") == 1  # a line has no room for every layer
+            )
             log.info("%sepoch %d of %d  %s", prefix.replace("/", " "), epoch, epochs, shown)
 
         return report

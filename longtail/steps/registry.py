@@ -78,6 +78,14 @@ STEPS: dict[str, Step] = {
     "evaluation": Step(
         "compare the classifiers", EvaluationConfig, "evaluation", ("features", "classifiers"), ("results",), page=True
     ),
+    "head_curvature": Step(
+        "measure the curvature of each classifier's last layer",
+        HessianConfig,
+        "hessian",
+        ("features", "classifiers", "results"),
+        ("head_curvature",),
+        page=True,
+    ),
 }
 
 FEATURE_STEPS: dict[str, Step] = {

@@ -1,11 +1,8 @@
 """Checkpoints that are whole or absent: weights, optimiser state and position in one safetensors file."""
 
-import fcntl
 import json
 import logging
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ log = logging.getLogger(__name__)
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
     """Write a checkpoint atomically; the one before it stays as `<name>.previous`.
 
-    Only the process that holds the checkpoint (see `exclusive`) may write it.
+    Only the process that holds the checkpoint (see `longtail.locks.exclusive`) may write it.
 
     Args:
         path: File to write.
@@ -53,19 +50,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             log.warning("checkpoint %s is not readable (%s): trying the one before it", candidate.name, error)
     return None
-
-
-@contextmanager
-def exclusive(path: Path) -> Generator[None]:
-    """Hold the checkpoint for this process alone; wait for an earlier owner to end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("another process trains the same backbone: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _previous(path: Path) -> Path:

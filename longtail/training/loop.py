@@ -16,11 +16,12 @@ from torch import Tensor
 
 from longtail.config import BackboneConfig
 from longtail.data.dataset import Split
+from longtail.locks import exclusive
 from longtail.networks import ImageClassifier
 from longtail.training import distributed
 from longtail.training.augmentation import apply_policy, cut_out
 from longtail.training.batches import Images
-from longtail.training.checkpoint import exclusive, load_checkpoint, save_checkpoint
+from longtail.training.checkpoint import load_checkpoint, save_checkpoint
 from longtail.training.class_aware import class_aware_order
 from longtail.training.distillation import Distillation
 from longtail.training.precision import resolve

@@ -26,6 +26,7 @@ CONFIGS = {
     "classifier_retraining": {"epochs": 2.0},
     "hessian_analysis": {"images_per_class": 1.0, "probes": 2.0, "lanczos_steps": 3.0, "density_runs": 1.0},
     "evaluation": {"many_above": 60.0, "few_below": 12.0},
+    "head_curvature": {"images_per_class": 2.0, "probes": 2.0, "lanczos_steps": 3.0},
 }
 METHODS = ("baseline", "tailcalib")
 

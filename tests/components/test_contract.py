@@ -65,9 +65,9 @@ def test_lineage_names_the_run_of_every_step_before(chain, inputs, label):
                 assert upstream.metadata["lineage"].items() <= lineage.items()
 
 
-def test_the_last_lineage_holds_everything_but_the_curvature(chain):
+def test_the_last_lineage_holds_everything_but_the_backbone_s_curvature(chain):
     expected = {*LABELS} - {"hessian_analysis", *FEATURE_STEPS}
-    assert set(chain["evaluation"]["results"].metadata["lineage"]) == expected
+    assert set(chain["head_curvature"]["head_curvature"].metadata["lineage"]) == expected
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -47,6 +47,7 @@ WRITERS = {
     "longtail.samples": "longtail.calibration.artifact",
     "longtail.hessian": "longtail.hessian.report",
     "longtail.results": "longtail.steps.evaluation",
+    "longtail.heads": "longtail.steps.head_curvature",
     "longtail.sweep": "longtail.steps.sweep_summary",
 }
 

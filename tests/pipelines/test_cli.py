@@ -12,7 +12,7 @@ from longtail.steps import STEPS
 from pipelines import local
 from pipelines.cli import main
 
-COMMANDS = ["run", "sweep", "compile", "ui", "results", *(step.replace("_", "-") for step in STEPS)]
+COMMANDS = ["run", "sweep", "compile", "ui", "results", "claims", *(step.replace("_", "-") for step in STEPS)]
 
 
 @pytest.fixture
@@ -228,6 +228,9 @@ def test_every_step_from_files_on_a_table(home, feature_table, tmp_path, capsys)
     classifier = step("classifier-retraining", *given, "--samples", samples, "--method", "tailcalib") / "classifier"
     results = step("evaluation", "--features", features, "--classifiers", classifier) / "results"
     assert list(read_json(results / "evaluations.json")) == ["tailcalib"]
+    given = ["--features", features, "--classifiers", classifier, "--results", results]
+    curvature = step("head-curvature", *given) / "head_curvature"
+    assert list(read_json(curvature / "head_curvature.json")["methods"]) == ["tailcalib"]
 
 
 def test_every_step_from_files_on_a_folder_of_photographs(home, photographs, tmp_path, capsys):
@@ -261,4 +264,5 @@ def test_every_step_from_files_on_a_folder_of_photographs(home, photographs, tmp
     results = step("evaluation", features=features, classifiers=retrained) / "results"
     evaluations = read_json(results / "evaluations.json")
     assert list(evaluations) == ["baseline", "tailcalib"]
+    step("head-curvature", features=features, classifiers=retrained, results=[results])
     assert evaluations["baseline"]["groups"] == ["many", "medium", "few"]

@@ -39,7 +39,7 @@ def test_it_is_the_golden_file():
 
 def test_the_golden_file_names_no_image_and_no_version():
     text = GOLDEN.read_text(encoding="utf-8")
-    assert text.count("image: IMAGE") == text.count("image: ") == 7
+    assert text.count("image: IMAGE") == text.count("image: ") == 8
     assert "sdkVersion: VERSION" in text
 
 

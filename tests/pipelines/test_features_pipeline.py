@@ -49,6 +49,7 @@ def test_it_is_the_method_in_order(spec):
         "calibrated-sampling": {"feature-import", "head-training"},
         "for-loop-1": {"feature-import", "head-training", "calibrated-sampling"},
         "evaluation": {"feature-import", "for-loop-1"},
+        "head-curvature": {"feature-import", "for-loop-1", "evaluation"},
     }
 
 
@@ -63,7 +64,7 @@ def test_retraining_gets_no_images(spec):
 
 def test_the_tail_is_that_of_the_other_pipeline(spec):
     other = specification(resolve("digits"), "")[0]
-    for name in ("calibrated-sampling", "classifier-retraining", "evaluation"):
+    for name in ("calibrated-sampling", "classifier-retraining", "evaluation", "head-curvature"):
         assert spec["components"][f"comp-{name}"] == other["components"][f"comp-{name}"]
         assert (
             spec["deploymentSpec"]["executors"][f"exec-{name}"] == other["deploymentSpec"]["executors"][f"exec-{name}"]

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import html
 import json
 import logging
 import os
@@ -39,9 +40,9 @@ SMALL = (
 RETRAINED = ("classifier_retraining/baseline", "classifier_retraining/tailcalib")
 STEPS = {
     *("data_imbalancing", "backbone_training", "feature_extraction", "calibrated_sampling"),
-    *(*RETRAINED, "hessian_analysis", "evaluation"),
+    *(*RETRAINED, "hessian_analysis", "evaluation", "head_curvature"),
 }
-AFTER_CALIBRATION = {"calibrated_sampling", *RETRAINED, "evaluation"}
+AFTER_CALIBRATION = {"calibrated_sampling", *RETRAINED, "evaluation", "head_curvature"}
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +150,17 @@ def test_the_first_run_computes_every_step(first):
 
 
 def test_pages_and_results_are_there(first):
-    assert [page.name for page in first.pages] == ["evaluation_report.html", "curvature_report.html"]
+    assert [page.name for page in first.pages] == [
+        "evaluation_report.html",
+        "curvature_report.html",
+        "head_curvature_report.html",
+    ]
     for page in first.pages:
         assert "<svg" in page.read_text(encoding="utf-8") or "<img" in page.read_text(encoding="utf-8")
     assert (first.results / "table.txt").read_text(encoding="utf-8").strip() == first.table.strip()
     assert "backbone_training" in first.log.read_text(encoding="utf-8")
+    assert first.curvature.startswith("Balancing by tailcalib ")
+    assert first.curvature in html.unescape(first.pages[2].read_text(encoding="utf-8"))
 
 
 def test_the_second_run_computes_nothing_and_says_the_same(first, second):
@@ -269,7 +276,7 @@ def test_a_kill_of_any_step_changes_nothing_in_the_end(first, tmp_path):
     home.mkdir()
     for step in ("data_imbalancing", "backbone_training", "feature_extraction", "calibrated_sampling"):
         _kill(home, step)
-    for step in (*RETRAINED, "evaluation", "hessian_analysis"):
+    for step in (*RETRAINED, "evaluation", "hessian_analysis", "head_curvature"):
         _kill(home, step)
     code, out, _ = Process(home, *_settings()).end()
     assert code == 0
@@ -319,9 +326,9 @@ def test_a_folder_of_photographs(photographs, tmp_path):
     arguments = ["--preset", "cifar10-lt", "--data", str(photographs), *_settings([*SMALL, *changes])]
     code, out, err = Process(home, *arguments).end()
     assert code == 0, err
-    assert "8 steps, 0 from the cache" in out
+    assert "9 steps, 0 from the cache" in out
     _, again, _ = Process(home, *arguments).end()
-    assert "8 steps, 8 from the cache" in again
+    assert "9 steps, 9 from the cache" in again
     assert _table(again) == _table(out)
 
 
@@ -334,11 +341,15 @@ def test_a_table_of_features(feature_table, tmp_path, monkeypatch):
     settings = _settings(["head.minimum_steps=50", "retraining.methods=[baseline,tailcalib]", "retraining.epochs=1"])
     code, out, err = Process(home, "--features", str(feature_table), *settings).end()
     assert code == 0, err
-    assert "6 steps, 0 from the cache" in out
+    assert "7 steps, 0 from the cache" in out
     pages = [line.split()[-1] for line in out.splitlines() if line.startswith("page ")]
-    assert [Path(page).name for page in pages] == ["evaluation_report.html", "import_report.html"]
+    assert [Path(page).name for page in pages] == [
+        "evaluation_report.html",
+        "head_curvature_report.html",
+        "import_report.html",
+    ]
     _, again, _ = Process(home, "--features", str(feature_table), *settings).end()
-    assert "6 steps, 6 from the cache" in again
+    assert "7 steps, 7 from the cache" in again
     assert _table(again) == _table(out)
 
     (folder,) = home.glob("steps/*/feature-import/features")
@@ -361,7 +372,7 @@ def test_a_table_of_features(feature_table, tmp_path, monkeypatch):
     assert len(parents) == 2
     for parent in parents:
         assert {key.partition(".")[0] for key in parent.data.params} >= {"start", "table", "head", "calibration"}
-        assert not [key for key in parent.data.params if key.startswith(("data.", "backbone.", "hessian."))]
+        assert not [key for key in parent.data.params if key.startswith(("data.", "backbone."))]
         assert [entry.dataset.name for entry in parent.inputs.dataset_inputs] == ["features"]
 
 

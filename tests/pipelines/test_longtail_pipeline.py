@@ -36,6 +36,7 @@ def test_it_is_the_method_in_order(root):
         "calibrated-sampling": {"backbone-training", "feature-extraction"},
         "for-loop-1": {"data-imbalancing", "backbone-training", "feature-extraction", "calibrated-sampling"},
         "evaluation": {"feature-extraction", "for-loop-1"},
+        "head-curvature": {"feature-extraction", "for-loop-1", "evaluation"},
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 from longtail.config import (
     BackboneConfig,
     CalibrationConfig,
+    CurvatureConfig,
     DataConfig,
     DistillationConfig,
     EvaluationConfig,
@@ -14,6 +15,7 @@ from longtail.config import (
     LossConfig,
     PipelineConfig,
     RetrainingConfig,
+    TracePenaltyConfig,
     parse,
     to_dict,
 )
@@ -22,6 +24,8 @@ from longtail.errors import InputError
 CONFIGS = [
     LossConfig,
     DistillationConfig,
+    TracePenaltyConfig,
+    CurvatureConfig,
     DataConfig,
     BackboneConfig,
     FeaturesConfig,

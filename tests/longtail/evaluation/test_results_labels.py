@@ -56,6 +56,8 @@ def test_every_method_has_a_name():
         ("logit-adjustment", "LogitAdjusted"),
         ("ldam-drw", "LDAM-DRW"),
         ("reference", "CosineCE"),
+        ("ce,htr", "CE+HTR"),
+        ("ce,htr-middle", "CE+HTR middle"),
     ],
 )
 def test_base_of_a_method(preset, label):

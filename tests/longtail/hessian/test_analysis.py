@@ -338,7 +338,7 @@ def test_layers_without_density_have_their_top_eigenvalue(case, densities):
         assert (layer.effective_rank is None) == (layer.density is None)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -356,10 +356,10 @@ def test_interrupted_and_resumed_19(make_case, tmp_path, traces, calls):
         counts["all"] += 1
         counts["left"] -= 1
         if counts["left"] == 0:
-            raise Killed
+            raise KilledError
         return case.loss(outputs, targets)
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         analyze(case.model, loss, batches, journal=tmp_path / "journal", **settings)
     found = analyze(case.model, loss, batches, journal=tmp_path / "journal", **settings)
     assert found.full.trace == expected.full.trace

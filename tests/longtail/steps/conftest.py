@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "feature_extraction": {"views": 1},
     "classifier_retraining": {"epochs": 1},
     "hessian_analysis": {"probes": 2, "lanczos_steps": 2},
+    "head_curvature": {"probes": 2, "lanczos_steps": 10, "images_per_class": 2},
     "evaluation": {"many_above": 60, "few_below": 12},
 }
 
@@ -67,6 +68,8 @@ def chain(dataset, tmp_path_factory):
         for method in METHODS:
             label = f"classifier_retraining/{method}"
             done[label] = _call("classifier_retraining", root / label, found, method=method)
+        found["classifiers"] = [done[f"classifier_retraining/{method}"].outputs["classifier"] for method in METHODS]
+        done["evaluation"] = _call("evaluation", root / "evaluation", found)
     return done
 
 
@@ -77,6 +80,7 @@ def artifacts(dataset, chain) -> dict[str, Any]:
     for step in ("backbone_training", "feature_extraction", "calibrated_sampling"):
         found |= chain[step].outputs
     found["classifiers"] = [chain[f"classifier_retraining/{name}"].outputs["classifier"] for name in METHODS]
+    found |= chain["evaluation"].outputs
     return found
 
 

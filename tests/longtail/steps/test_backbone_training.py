@@ -114,3 +114,21 @@ def test_teacher_never_has_the_seed_of_its_student(call, artifacts, trained, tmp
     with pytest.raises(ReachedError):
         call("backbone_training", tmp_path / "out", artifacts, {"distillation": {"weight": 0.5}}, seed=seed)
     assert trained["seed"] == child_seed(teacher, "backbone_training")
+
+
+def test_curvature_over_the_epochs_is_tracked_drawn_and_on_the_page(call, artifacts, tmp_path):
+    run = create_autospec(Run, instance=True)
+    curvature = {"every": 1, "probes": 2, "lanczos_steps": 2}
+    done = call("backbone_training", tmp_path / "out", artifacts, {"epochs": 2, "curvature": curvature}, run=run)
+    steps = {entry.kwargs["step"]: entry.args[0] for entry in run.log_metrics.call_args_list if "step" in entry.kwargs}
+    assert set(steps) == {0, 1, 2}
+    for metrics in steps.values():
+        assert {"curvature/trace", "curvature/top_eigenvalue", "curvature/trace/backbone.conv1.weight"} <= set(metrics)
+    assert {entry.args[1] for entry in run.log_figure.call_args_list} == {
+        "training.png",
+        "curvature_by_epoch.png",
+        "curvature_by_layer_and_epoch.png",
+    }
+    page = done.outputs["report"].read_text()
+    assert "10 training images, at most 1 of a class" in page
+    assert page.count("<img") == 3

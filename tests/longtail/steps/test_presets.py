@@ -18,6 +18,8 @@ BASES = [
     "logit-adjustment",
     "ldam-drw",
     "strong-augmentation",
+    "htr",
+    "htr-middle",
     "reference",
 ]
 METHODS = ("baseline", "crt", "modals", "tailcalib", "tailcalibx", "logit_adjustment", "tau_norm")
@@ -66,5 +68,7 @@ def test_a_row_of_the_paper_s_table_is_a_preset():
         config = resolve(f"digits,{name}")
         assert (config.backbone.head, config.retraining.methods) == (head, methods), name
         assert bool(config.backbone.distillation.weight) == name.startswith("cbd")
+    assert resolve("digits,htr").backbone.trace_penalty.layers == ("all",)
+    assert resolve("digits,htr-middle").backbone.trace_penalty.layers == ("middle",)
     assert {*BASES, *rows} == {path.stem for path in METHODS_FOLDER.glob("*.yaml")}
     assert dataclasses.asdict(resolve("digits,cosine-ce")) == dataclasses.asdict(resolve("digits"))

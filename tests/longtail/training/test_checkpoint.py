@@ -1,12 +1,10 @@
-import logging
 import os
-import threading
 
 import pytest
 import torch
 
 from longtail.training import checkpoint as module
-from longtail.training.checkpoint import exclusive, load_checkpoint, save_checkpoint
+from longtail.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def save(path, value):
@@ -99,29 +97,3 @@ def test_stop_between_the_renames_loses_nothing(path, monkeypatch, replacements)
     save(path, 4)
     assert epoch(path) == 4
     assert len(list(path.parent.iterdir())) == 2  # what the stop left behind was used up
-
-
-def test_second_owner_waits_for_the_first(path, caplog):
-    caplog.set_level(logging.WARNING)
-    order = []
-
-    def second():
-        with exclusive(path):
-            order.append("second")
-
-    with exclusive(path):
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join(0.2)
-        assert thread.is_alive()
-        order.append("first")
-    thread.join(10)
-    assert order == ["first", "second"]
-    assert "another process trains the same backbone" in caplog.text
-
-
-def test_owner_that_failed_lets_go(path):
-    with pytest.raises(KeyError), exclusive(path):
-        raise KeyError
-    with exclusive(path):
-        pass
