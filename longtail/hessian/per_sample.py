@@ -46,7 +46,9 @@ def pull_back(
         if not torch.allclose(found.detach(), expected, rtol=0, atol=tolerance):
             raise InputError("a sample's outputs change with its batch: give a model that treats samples separately")
         yield [
-            torch.zeros(len(vectors), parameter.numel()).to(found) if gradient is None else gradient.flatten(1)
+            torch.zeros(len(vectors), parameter.numel()).to(found)
+            if gradient is None
+            else gradient.reshape(len(vectors), -1)
             for gradient, parameter in zip(_gradients(found, wanted, vectors), wanted, strict=True)
         ]
 

@@ -40,7 +40,7 @@ def test_module_has_its_mirror_test(path):
 
 
 def test_test_file_has_its_module():
-    beside = {"test_layout.py", "test_presets.py", "test_promises.py"}
+    beside = {"test_layout.py", "test_presets.py", "test_promises.py", "test_peers.py"}
     for path in (ROOT / "tests" / "longtail").rglob("test_*.py"):
         if path.name not in beside:
             module = ROOT / path.relative_to(ROOT / "tests").with_name(path.name.removeprefix("test_"))

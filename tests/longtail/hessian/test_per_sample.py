@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from longtail.errors import InputError
 from longtail.hessian.operators import measure
 from longtail.hessian.per_sample import output_count, pull_back
+from longtail.networks.heads import CosineHead
 
 
 def test_counts_the_outputs_of_a_sample():
@@ -39,3 +40,15 @@ def test_a_model_that_mixes_samples_is_refused():
     objective = measure(model, F.cross_entropy, [(inputs, torch.tensor([0, 1, 2, 0]))], named(model))
     with pytest.raises(InputError, match="treats samples separately"):
         next(pull_back(objective, inputs, model(inputs), torch.ones(4, 1, 3), ["weight"]))
+
+
+def test_a_scalar_parameter_has_one_column():
+    """As the scale of a cosine head."""
+    head = CosineHead(3, 2).double()
+    inputs = torch.randn(4, 3, dtype=torch.float64)
+    objective = measure(head, F.cross_entropy, [(inputs, torch.tensor([0, 1, 0, 1]))], named(head))
+    vectors = torch.randn(4, 5, 2, dtype=torch.float64)
+    found = [rows for (rows,) in pull_back(objective, inputs, head(inputs), vectors, ["scale"])]
+    cosine = (head(inputs) - head.bias) / F.softplus(head.scale)
+    expected = torch.einsum("nkc,nc->nk", vectors, cosine) * torch.sigmoid(head.scale)
+    torch.testing.assert_close(torch.stack(found)[..., 0], expected, atol=1e-12, rtol=0)
