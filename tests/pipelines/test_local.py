@@ -234,7 +234,7 @@ def test_a_killed_step_and_one_changed_setting(home, client, first):
 
     shutil.rmtree(result.results)  # what the cache names is gone
     again = run_locally(resolve("digits", changed))
-    assert again.executed == ("evaluation",)
+    assert again.executed == ("evaluation", "head_curvature")
     assert again.table == result.table
 
 

@@ -80,6 +80,7 @@ def test_the_page_and_the_run_say_what_the_report_holds(call, artifacts, tmp_pat
     assert {call.args[1] for call in run.log_figure.call_args_list} == {
         "spectral_density.png",
         "curvature_by_depth.png",
+        "spectral_distance.png",
     }
 
 
