@@ -1,8 +1,8 @@
 """Milliseconds of a training step with the trace penalty, beside a plain step.
 
 Kinds of steps take turns, and each ratio to the plain step is the median over the rounds, so that a machine that speeds
-up or slows down does not tilt it. `shared` penalises the loss's own graph, with its batch statistics; the others a
-share of the minibatch in evaluation mode, in a graph of its own. Every step is one backward pass through both.
+up or slows down does not tilt it. `shared` penalises the loss's own graph; the others a share of the minibatch, with
+its own batch statistics, in a graph of its own, as training does by default. A step has one backward pass through all.
 
 Run: python benchmarks/htr.py
 """
@@ -15,10 +15,11 @@ from contextlib import nullcontext
 import torch
 from torch.nn import functional as F
 
+from longtail.config import TracePenaltyConfig
 from longtail.hessian.batch_norm import ComposedBatchNorm
-from longtail.hessian.isolation import isolated
 from longtail.hessian.regularization import TracePenalty
 from longtail.networks import ImageClassifier, NetworkSpec, build
+from longtail.training.trace_penalty import StepPenalty
 
 CLASSES = 100
 WEIGHT = 1e-3
@@ -31,6 +32,9 @@ class Step:
         self.classifier, self.share = classifier, share
         self.optimizer = torch.optim.SGD(classifier.parameters(), lr=1e-3, momentum=0.9)
         self.penalty = TracePenalty(classifier, layers=layers, form=form) if form else None
+        if share:
+            config = TracePenaltyConfig(weight=WEIGHT, layers=(layers,), form=form, share=share)
+            self.separate = StepPenalty(classifier, config)
         self.generator = torch.Generator().manual_seed(0)
 
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
@@ -44,16 +48,15 @@ class Step:
         if self.penalty is not None and not self.share:
             total = loss + WEIGHT * self.penalty(logits, loss, self.generator)
         elif self.penalty is not None:
-            total = loss + WEIGHT * self._separate(self.penalty, x, labels)
+            total = loss + WEIGHT * self._separate(x, labels)
         total.backward()
         self.optimizer.step()
         return time.perf_counter() - started
 
-    def _separate(self, penalty: TracePenalty, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        few = round(self.share * len(x))
-        with isolated(self.classifier), ComposedBatchNorm():
-            logits = self.classifier(x[:few])
-            return penalty(logits, F.cross_entropy(logits, labels[:few]), self.generator)
+    def _separate(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self.separate.of_share(
+            x, lambda logits, count: (logits, F.cross_entropy(logits, labels[:count])), self.generator
+        )
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ class TracePenaltyConfig:
     form: str = choice("auto", "first_order", "hutchinson")
     """`hutchinson`: the Hessian's trace, by second derivatives; `first_order`: that of the Gauss-Newton matrix, never
     negative, at less cost; `auto`: `first_order` where the two are the same, as in a network of ReLUs with a linear
-    head that is evaluated."""
+    head and no batch statistics."""
     probes: int = number(1, minimum=1)
     """Random probes that an estimate averages over; the cost grows with them. The paper's code has 3 to 10."""
     law: str = choice("rademacher", "gaussian")
@@ -26,9 +26,10 @@ class TracePenaltyConfig:
     """Steps from one with the penalty to the next, counted in an epoch from its first; 50 in the paper's code."""
     share: float = number(0.25, minimum=0.01, maximum=1.0)
     """Share of the minibatch's images that the trace is estimated on."""
-    batch_norm: str = choice("eval", "train")
-    """`eval`: the trace is that of the network as it is evaluated, in a forward pass of its own; `train`: that of the
-    training loss itself, with batch statistics and dropout, on the whole minibatch whatever `share` is."""
+    batch_norm: str = choice("share", "eval", "train")
+    """`share`: the trace of the training loss of the share, with its own batch statistics, in a forward pass of its
+    own; `eval`: that of the network as it is evaluated, which training can make flat by growing its outputs where no
+    training step sees it; `train`: that of the training loss itself, on the whole minibatch whatever `share` is."""
     start: float = number(0.0, minimum=0.0, maximum=1.0)
     """Share of the steps before the first penalty."""
     ramp: float = number(0.1, minimum=0.0, maximum=1.0)

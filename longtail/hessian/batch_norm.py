@@ -14,7 +14,15 @@ class ComposedBatchNorm(TorchFunctionMode):
 
     The gradient of a Hutchinson estimate is a third derivative. With constant statistics a normalisation is one
     multiplication and one addition, whose second derivatives are also cheaper than the fused operation's.
+
+    Args:
+        move_averages: Whether a forward pass with batch statistics moves the running ones, as PyTorch's does. Graphs
+            that were made before cannot be differentiated any more once they moved.
     """
+
+    def __init__(self, *, move_averages: bool = True) -> None:
+        super().__init__()
+        self._move_averages = move_averages
 
     def __torch_function__(
         self,
@@ -25,7 +33,7 @@ class ComposedBatchNorm(TorchFunctionMode):
     ) -> Any:
         """Return what a function returns, but for `torch.nn.functional.batch_norm` what `batch_norm` does."""
         if func is F.batch_norm:
-            return batch_norm(*args, **(kwargs or {}))
+            return batch_norm(*args, **(kwargs or {}), move_averages=self._move_averages)
         return func(*args, **(kwargs or {}))
 
 
@@ -38,14 +46,17 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    move_averages: bool = True,
 ) -> Tensor:
-    """Return what `torch.nn.functional.batch_norm` returns, and move the averages as it does."""
+    """Return what `torch.nn.functional.batch_norm` returns, and move the averages as it does unless told not to."""
     if training or running_mean is None or running_var is None:
         others = [axis for axis in range(input.dim()) if axis != 1]
         variance, mean = torch.var_mean(input, others, correction=0)
-        _move(running_mean, mean, momentum)
-        count = input.numel() // input.shape[1]
-        _move(running_var, variance * (count / max(count - 1, 1)), momentum)
+        if move_averages:
+            _move(running_mean, mean, momentum)
+            count = input.numel() // input.shape[1]
+            _move(running_var, variance * (count / max(count - 1, 1)), momentum)
     else:
         mean, variance = running_mean, running_var
     scale = (variance + eps).rsqrt()

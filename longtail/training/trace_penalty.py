@@ -57,7 +57,10 @@ class StepPenalty:
         return self.config.batch_norm == "train"
 
     def of_share(self, x: Tensor, loss: Callable[[Tensor, int], Graph], generator: torch.Generator) -> Tensor:
-        """Return the trace of the network as it is evaluated, on a share of the images, which come in random order.
+        """Return the trace on a share of the images, which come in random order, in a forward pass of its own.
+
+        Batch statistics are those of the share, unless the network is to be as it is evaluated. The averages that
+        evaluation takes are left alone.
 
         Args:
             x: (N, C, H, W) normalised.
@@ -65,7 +68,10 @@ class StepPenalty:
             generator: Of the probes.
         """
         count = max(1, round(self.config.share * len(x)))
-        with isolated(self.classifier), ComposedBatchNorm():
+        modes = {module: module.training for module in self.classifier.modules()}
+        with isolated(self.classifier), ComposedBatchNorm(move_averages=False):
+            for module, training in modes.items() if self.config.batch_norm == "share" else ():
+                module.training = training
             outputs, value = loss(self.classifier(x[:count].detach().float()), count)
             return self.estimate(outputs, value, generator)
 

@@ -174,7 +174,7 @@ def test_penalty_is_reported_and_lowers_the_trace(run):
     assert all(epoch["train/penalty_skipped"] == 0 for epoch in weak + strong)
 
 
-@pytest.mark.parametrize("batch_norm", ["eval", "train"])
+@pytest.mark.parametrize("batch_norm", ["share", "eval", "train"])
 def test_run_with_penalty_and_curvature_that_stopped_ends_as_if_it_had_not(
     run, dataset, same_weights, tmp_path, batch_norm
 ):

@@ -41,7 +41,7 @@ def test_place_tells_the_progress():
     assert Place(1, 5, 10, 4).progress == 0.375
 
 
-@pytest.mark.parametrize("batch_norm", ["eval", "train"])
+@pytest.mark.parametrize("batch_norm", ["share", "eval", "train"])
 def test_step_descends_on_loss_and_trace(take, dataset, make_spec, batch_norm):
     penalty = dataclasses.replace(PENALTY, batch_norm=batch_norm)
     trained, _, (sums, rate) = take(trace_penalty=penalty, weight_decay=0.0)
@@ -53,7 +53,7 @@ def test_step_descends_on_loss_and_trace(take, dataset, make_spec, batch_norm):
     slope = torch.autograd.grad(loss, parameters)
     with ComposedBatchNorm():
         few = COUNT if batch_norm == "train" else COUNT // 2
-        logits = expected.train(batch_norm == "train")(x[:few])
+        logits = expected.train(batch_norm != "eval")(x[:few])
         trace = TracePenalty(expected)(logits, F.cross_entropy(logits, labels[:few]), probes)
     total = [one + 1e-2 * other for one, other in zip(slope, torch.autograd.grad(trace, parameters), strict=True)]
     for parameter, gradient, found in zip(parameters, total, trained.parameters(), strict=True):
@@ -82,7 +82,7 @@ def test_step_that_is_not_due_changes_no_bit(take):
     ],
 )
 @pytest.mark.parametrize("form", ["first_order", "hutchinson"])
-@pytest.mark.parametrize("batch_norm", ["eval", "train"])
+@pytest.mark.parametrize("batch_norm", ["share", "eval", "train"])
 def test_every_loss_and_recipe_has_a_penalty(take, make_spec, changes, form, batch_norm):
     head = changes.get("head", "linear")
     teacher = build(make_spec(network="small_cnn", head=head), seed=5) if "distillation" in changes else None

@@ -60,7 +60,7 @@ def test_a_share_is_seen_as_it_is_evaluated_and_leaves_the_network_as_it_was(cla
         seen.append((len(logits), count, logits.detach()))
         return logits, F.cross_entropy(logits, labels[:count])
 
-    found = penalty(classifier)
+    found = penalty(classifier, batch_norm="eval")
     trace = found.of_share(x, loss, torch.Generator().manual_seed(0))
     assert seen[0][:2] == (4, 4)
     torch.testing.assert_close(seen[0][2], classifier.eval()(x[:4]).detach())
@@ -71,6 +71,24 @@ def test_a_share_is_seen_as_it_is_evaluated_and_leaves_the_network_as_it_was(cla
     assert all(module.training for module in classifier.modules())
     assert penalty(classifier, share=0.01).of_share(x, loss, torch.Generator()).requires_grad
     assert seen[-1][1] == 1
+
+
+def test_a_share_is_seen_with_its_own_batch_statistics(classifier, batch):
+    """In the classifier's mode, without moving an average: the loss's graph from before stays good."""
+    x, labels = batch
+    seen = []
+
+    def loss(logits, count):
+        seen.append(logits.detach())
+        return logits, F.cross_entropy(logits, labels[:count])
+
+    before = F.cross_entropy(classifier.train()(x), labels)
+    averages = {name: value.clone() for name, value in classifier.named_buffers()}
+    trace = penalty(classifier, form="first_order").of_share(x, loss, torch.Generator().manual_seed(0))
+    assert all(torch.equal(value, averages[name]) for name, value in classifier.named_buffers())
+    (before + trace).backward()
+    torch.testing.assert_close(seen[0], classifier(x[:4]).detach())
+    assert float(trace.detach()) > 0
 
 
 def test_gradient_is_that_of_the_sum_and_may_be_shortened(classifier, batch):
