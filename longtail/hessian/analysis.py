@@ -99,7 +99,7 @@ def analyze(
         objective = measure(model, loss, batches, candidates)
         blocks = {_FULL: list(objective.parameters), **{name: [name] for name in names if name in objective.parameters}}
         question = [list(blocks), chosen, astuple(settings), objective.sizes, objective.losses]
-        kept = Journal(journal, digest(model, question))
+        kept = Journal(journal, digest(model, question) if journal else "")
         operator = BlockOperator(objective, blocks, curvature)
         reports, cost = _blocks(operator, {_FULL, *chosen}, settings, kept, progress or (lambda *_: None))
         kept.close()

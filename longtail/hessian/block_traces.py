@@ -175,11 +175,11 @@ class _Sampler:
         return self._second_order(blocks, _OWN, draw)
 
     def _second_order(self, blocks: Blocks, way: int, draw: Callable[[Curvature, torch.Generator], _Samples]) -> _Parts:
+        if not blocks:
+            return gathered([(size / self.objective.samples, {}) for size in self.objective.sizes])
         operator = BlockOperator(self.objective, blocks, self.curvature)
 
         def sample(number: int, share: float, make: Callable[[], Curvature]) -> tuple[float, _Samples]:
-            if not blocks:
-                return share, {}
             return share, self._kept(number, way, lambda generator: draw(make(), generator))
 
         return gathered(operator.over_batches(sample))
