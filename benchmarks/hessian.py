@@ -1,9 +1,9 @@
 """Layerwise curvature of ResNet-32 on 256 real images: ours, PyHessian, curvlinops, and the paper's way, side by side.
 
-Four comparisons, each with its ratio: the traces of all weight layers at equal standard error, the top eigenvalue of
-all weight layers to 1 %, one product with the whole network's Hessian, and what a whole analysis takes. PyHessian is
-applied layer by layer with its graph kept, which it does not offer but allows; the paper's code rebuilds forward pass
-and gradient for every layer and product (Sankar et al. 2021, arXiv 2012.03801).
+Four comparisons in processor seconds of one thread, each with its ratio: the traces of all weight layers at equal
+standard error, the top eigenvalue of all weight layers to 1 %, one product with the whole network's Hessian, and what a
+whole analysis takes. PyHessian is applied layer by layer with its graph kept, which it does not offer but allows; the
+paper's code rebuilds forward pass and gradient for every layer and product (Sankar et al. 2021, arXiv 2012.03801).
 
 Run: python benchmarks/hessian.py [--data PATH_OF_CIFAR100]
 """
@@ -32,7 +32,7 @@ from longtail.hessian.isolation import isolated
 from longtail.hessian.journal import Journal
 from longtail.hessian.layers import select, trainable
 from longtail.hessian.operators import Objective, measure
-from longtail.hessian.spectra import lanczos_spectra
+from longtail.hessian.spectra import iterative_spectra
 from longtail.networks import ImageClassifier, NetworkSpec, build
 from longtail.settings import resolve
 from longtail.training import train
@@ -72,9 +72,10 @@ def prepare(dataset: Dataset, head: str, images: int, epochs: int) -> Case:
 
 
 def timed(function: Callable[[], object]) -> tuple[float, object]:
-    started = time.perf_counter()
+    """Return processor seconds, which other work on the machine hardly changes, and what the function returns."""
+    started = time.process_time()
     result = function()
-    return time.perf_counter() - started, result
+    return time.process_time() - started, result
 
 
 def kept_graph(case: Case) -> pyhessian:
@@ -124,11 +125,14 @@ def bench_traces(case: Case, probes: int, peer_probes: int) -> None:
 
 
 def bench_top(case: Case) -> None:
-    """Seconds until every layer's top eigenvalue is within 1 % of the truth."""
+    """Seconds until every layer's top eigenvalue is within 1 % of the truth.
+
+    Every method errs from below, so the truth is the largest value that any of them finds, ours to 0.1 % among them.
+    """
 
     def ours(accuracy: float) -> dict[str, float]:
-        operator = BlockOperator(case.objective, case.blocks, "hessian")
-        found = lanczos_spectra(
+        operator = BlockOperator(case.objective.in_parts(32), case.blocks, "hessian")
+        found = iterative_spectra(
             operator,
             set(),
             steps=40,
@@ -145,15 +149,22 @@ def bench_top(case: Case) -> None:
     truth = ours(1e-3)
     seconds, found = timed(lambda: ours(0.01))
     counted = sum(products.values())
-    worst = max(abs(found[name] / truth[name] - 1) for name in truth)
-    print(f"top eigenvalue of {len(truth)} layers: ours {seconds:.1f} s, {counted} products, worst error {worst:.2%}")
-    for tolerance in (1e-2, 3e-3, 1e-3, 3e-4):
-        peer, values = timed(lambda tolerance=tolerance: power_iterations(case, tolerance))
-        error = max(abs(values[name] / truth[name] - 1) for name in truth)
-        print(f"  PyHessian layer by layer, tolerance {tolerance:g}: {peer:.1f} s, worst error {error:.2%}")
-        if error <= 0.01:
-            break
-    print(f"  ratio to PyHessian {peer / seconds:.1f} (aim: 4)")
+    tolerances = (1e-2, 3e-3, 1e-3, 3e-4)
+    peers = {
+        tolerance: timed(lambda tolerance=tolerance: power_iterations(case, tolerance)) for tolerance in tolerances
+    }
+    for values in (found, *(values for _, values in peers.values())):
+        truth = {name: max(value, values[name]) for name, value in truth.items()}
+
+    def worst(values: dict[str, float]) -> float:
+        return max(1 - values[name] / truth[name] for name in truth)
+
+    print(f"top eigenvalue of {len(truth)} layers: ours {seconds:.1f} s, {counted} products, error {worst(found):.2%}")
+    for tolerance, (peer, values) in peers.items():
+        print(f"  PyHessian layer by layer, tolerance {tolerance:g}: {peer:.1f} s, worst error {worst(values):.2%}")
+    enough = [peer for peer, values in peers.values() if worst(values) <= 0.01]
+    least = min(enough, default=max(peer for peer, _ in peers.values()))
+    print(f"  ratio to PyHessian {'' if enough else 'more than '}{least / seconds:.1f} (aim: 4)")
 
 
 def power_iterations(case: Case, tolerance: float) -> dict[str, float]:
@@ -211,6 +222,7 @@ def main() -> None:
     parser.add_argument("--peer-probes", type=int, default=4, help="that a variance is from (default: %(default)s)")
     parser.add_argument("--only", default="", help="one of traces, top, product, analysis")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # so that processor seconds are those of the work, and comparable
     preset = "cifar100-lt" if arguments.data else "digits"
     size = [] if arguments.data else ["data.image_size=32"]
     config = resolve(preset, size, arguments.data)

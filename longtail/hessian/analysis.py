@@ -24,12 +24,13 @@ from longtail.hessian.layers import WEIGHTS, LayerSelection, select, trainable
 from longtail.hessian.low_rank_traces import hutch_plus_plus, xtrace
 from longtail.hessian.operators import Batches, Loss, measure
 from longtail.hessian.report import LayerReport, Report
-from longtail.hessian.spectra import BlockSpectrum, exact_spectrum, lanczos_spectra
+from longtail.hessian.spectra import BlockSpectrum, exact_spectrum, iterative_spectra
 from longtail.hessian.trace import TraceEstimate
 
 Progress = Callable[[str, int, int], None]
 
 _LEAST_PROBES = {"probes": 2, "hutch++": 6, "xtrace": 4}
+_PART = 32  # samples with a graph in memory at once: more are no faster on a CPU
 _FULL = ""  # no parameter has this name
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ def analyze(
         model: Any module; its parameters that require grad and that the loss depends on make the full Hessian.
         loss: Takes the model's outputs and the targets, returns the mean over the batch; twice differentiable.
         batches: Pairs of inputs and targets, read again for every product, so the same every time (a list).
-            Batches count by their samples. Memory is that of one batch's twice differentiable graph.
+            Batches count by their samples. Memory is that of the twice differentiable graph of 32 samples, or of a
+            whole batch if the loss is not the mean over its samples.
         layers: `weights`, patterns or a function; see `longtail.hessian.layers.select`. A layer is one parameter.
         curvature: `hessian`; `ggn`, its Gauss-Newton part J^T S J, never negative; or `residual`, the rest.
         probes: Random probes of every trace, drawn afresh for every few samples; products in all for the other ways.
@@ -96,7 +98,7 @@ def analyze(
     names = select(candidates, layers)
     chosen = names if densities is None else _chosen(candidates, names, densities)
     with isolated(model):
-        objective = measure(model, loss, batches, candidates)
+        objective = measure(model, loss, batches, candidates).in_parts(_PART)
         blocks = {_FULL: list(objective.parameters), **{name: [name] for name in names if name in objective.parameters}}
         question = [list(blocks), chosen, astuple(settings), objective.sizes, objective.losses]
         kept = Journal(journal, digest(model, question) if journal else "")
@@ -160,7 +162,7 @@ def _blocks(
     rest = BlockOperator(
         objective, {block: names for block, names in blocks.items() if block not in spectra}, settings.curvature
     )
-    spectra |= lanczos_spectra(
+    spectra |= iterative_spectra(
         rest,
         dense,
         steps=settings.lanczos_steps,

@@ -6,8 +6,7 @@ products share work (one graph for every layer) pays for that work once a step.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Key = TypeVar("Key", bound=Hashable)
-
-_LEAST_STEPS = 3  # before a run may end on its accuracy: earlier the next eigenvalue is hardly known
-_DOUBT = 3  # for the same reason the error may be so much larger than it looks
 
 
 @dataclass(frozen=True)
@@ -29,19 +25,44 @@ class Spectrum:
     residuals: NDArray[np.float64]  # (k,) norm of A y - value y for each Ritz vector y: an eigenvalue is that near
 
 
-class _Run:
-    """One matrix's recurrence: the basis so far and the vector to multiply next."""
+class Run(Protocol):
+    """The search for one matrix's eigenvalues: it gives a vector and takes the product, until it is done."""
 
-    def __init__(self, start: Tensor, steps: int, tolerance: float, accuracy: float | None) -> None:
-        self.basis = torch.empty(steps, start.numel(), dtype=start.dtype, device=start.device)  # rows orthonormal
+    done: bool
+
+    @property
+    def vector(self) -> Tensor:
+        """The vector to multiply next, (P,)."""
+
+    def advance(self, product: Tensor) -> None:
+        """Take the product with the vector."""
+
+    def spectrum(self) -> Spectrum:
+        """Return what is known of the eigenvalues."""
+
+
+class LanczosRun:
+    """One matrix's recurrence: the basis so far and the vector to multiply next.
+
+    Args:
+        start: Start vector, (P,), not zero.
+        steps: Most products; memory is as many vectors.
+        tolerance: The Krylov space is exhausted when the next off-diagonal entry is below this share of the largest.
+            By default 6e-6 in float32 and 2e-12 in float64.
+    """
+
+    def __init__(self, start: Tensor, steps: int, tolerance: float | None = None) -> None:
+        rows = min(steps, start.numel())
+        self.basis = torch.empty(rows, start.numel(), dtype=start.dtype, device=start.device)  # rows orthonormal
         self.basis[0] = start / torch.linalg.vector_norm(start)
-        self.tolerance, self.accuracy = tolerance, accuracy
+        self.tolerance = tolerance or torch.finfo(start.dtype).eps ** 0.75
         self.diagonal: list[float] = []
         self.beside: list[float] = []
         self.done = False
 
     @property
     def vector(self) -> Tensor:
+        """The vector to multiply next, (P,)."""
         return self.basis[len(self.diagonal)]
 
     def advance(self, product: Tensor) -> None:
@@ -58,18 +79,9 @@ class _Run:
             )
         self.beside.append(norm)
         scale = max(abs(entry) for entry in self.diagonal + self.beside)
-        self.done = len(rows) == len(self.basis) or norm <= self.tolerance * scale or self._accurate()
+        self.done = len(rows) == len(self.basis) or norm <= self.tolerance * scale
         if not self.done:
             self.basis[len(rows)] = rest / norm
-
-    def _accurate(self) -> bool:
-        """Return whether the top Ritz value is as near an eigenvalue as asked, by the bound for a separated one."""
-        if self.accuracy is None or len(self.diagonal) < _LEAST_STEPS:
-            return False
-        found = self.spectrum()
-        residual, gap = found.residuals[-1], found.values[-1] - found.values[-2] - found.residuals[-2]
-        error = residual**2 / gap if gap > residual else residual
-        return bool(_DOUBT * error <= self.accuracy * abs(found.values[-1]))
 
     def spectrum(self) -> Spectrum:
         """Return the tridiagonal matrix's eigenvalues and what goes with them."""
@@ -78,13 +90,40 @@ class _Run:
         return Spectrum(values, vectors[0] ** 2, self.beside[-1] * np.abs(vectors[-1]))
 
 
+def side_by_side(
+    runs: Mapping[Key, Run],
+    products: Callable[[dict[Key, Tensor]], Mapping[Key, Tensor]],
+    steps: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Key, Spectrum]:
+    """Advance runs of any kinds together, one joint product a step, until all are done.
+
+    Args:
+        runs: The runs by any key.
+        products: Takes the vectors of the runs still going, each (P,), and returns each matrix times its vector.
+        steps: Most products of a run.
+        progress: Called after every step with the steps done and the most there can be.
+
+    Returns:
+        The spectrum of each run by its key.
+    """
+    for step in range(steps):
+        going = {key: run for key, run in runs.items() if not run.done}
+        if not going:
+            break
+        for key, product in products({key: run.vector for key, run in going.items()}).items():
+            going[key].advance(product)
+        if progress:
+            progress(step + 1, steps)
+    return {key: run.spectrum() for key, run in runs.items()}
+
+
 def lanczos(
     products: Callable[[dict[Key, Tensor]], Mapping[Key, Tensor]],
     starts: Mapping[Key, Tensor],
     steps: int,
     *,
     tolerance: float | None = None,
-    accuracies: Mapping[Key, float] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Key, Spectrum]:
     """Run Lanczos on several symmetric matrices at once, one joint product a step.
@@ -97,12 +136,7 @@ def lanczos(
         products: Takes the vectors of the runs still going, each (P,), and returns each matrix times its vector.
         starts: Start vector of each run, (P,), not zero.
         steps: Most products of a run; memory is `steps` vectors a run.
-        tolerance: A run is exhausted when the next off-diagonal entry is below this share of the largest entry.
-            By default 6e-6 in float32 and 2e-12 in float64.
-        accuracies: Runs that may end as soon as their top eigenvalue is known with so small a relative error. With
-            residual r and a distance g to the next eigenvalue the error is at most r and r^2 / g (Parlett, The
-            Symmetric Eigenvalue Problem, section 11.7); g is taken to the next Ritz value plus its residual, as
-            the best that is known.
+        tolerance: See `LanczosRun`.
         progress: Called after every step with the steps done and the most there can be.
 
     Returns:
@@ -115,18 +149,5 @@ def lanczos(
     >>> lanczos(lambda vectors: {0: A @ vectors[0]}, {0: torch.ones(4).double()}, 4)[0].values.round(6).tolist()
     [-2.0, 1.0, 3.0]
     """
-    runs = {
-        key: _Run(
-            start, min(steps, start.numel()), tolerance or torch.finfo(start.dtype).eps ** 0.75, accuracies.get(key)
-        )
-        for key, start in starts.items()
-    }
-    for step in range(steps):
-        going = {key: run for key, run in runs.items() if not run.done}
-        if not going:
-            break
-        for key, product in products({key: run.vector for key, run in going.items()}).items():
-            going[key].advance(product)
-        if progress:
-            progress(step + 1, steps)
-    return {key: run.spectrum() for key, run in runs.items()}
+    runs = {key: LanczosRun(start, steps, tolerance) for key, start in starts.items()}
+    return side_by_side(runs, products, steps, progress)

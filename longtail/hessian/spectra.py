@@ -1,4 +1,4 @@
-"""Spectra of all blocks: by Lanczos side by side over one graph, or exact where few samples make that cheap."""
+"""Spectra of all blocks: found side by side over one graph, or exact where few samples make that cheap."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longtail.hessian.curvature import BlockOperator
+from longtail.hessian.davidson import DavidsonRun
 from longtail.hessian.density import exact_density, spectral_density
 from longtail.hessian.journal import Journal
-from longtail.hessian.lanczos import Spectrum, lanczos
+from longtail.hessian.lanczos import LanczosRun, Run, Spectrum, side_by_side
 from longtail.hessian.report import Density
 from longtail.hessian.scalars import density_effective_rank, effective_rank, outlier_count
-from longtail.hessian.sketch import sketched_starts
-
-_SKETCHES = 16  # backward passes: each costs all layers together less than one product with each of them
-_STARTS = 104
-"""Stream of the random start vectors."""
+from longtail.hessian.sketch import sketches
 
 _Key = tuple[str, int]  # block and run
 
@@ -62,7 +59,7 @@ def exact_spectrum(values: NDArray[np.float64], parameters: int, steps: int) -> 
     )
 
 
-def lanczos_spectra(
+def iterative_spectra(
     operator: BlockOperator,
     dense: Set[str],
     *,
@@ -77,34 +74,34 @@ def lanczos_spectra(
 
     Args:
         operator: The blocks.
-        dense: Blocks whose density is wanted: their runs start from Gaussian vectors and take all steps. The runs of
-            the others start from a sketch and end when the top eigenvalue is known.
+        dense: Blocks whose density is wanted: Lanczos takes all steps from Gaussian vectors. For the others Davidson's
+            method goes from a sketch until the top eigenvalue is known.
         steps: Most products of a run.
         runs: Runs of each block whose density is wanted.
-        accuracy: Relative error of the top eigenvalue at which a run from a sketch may end.
+        accuracy: Relative error of the top eigenvalue at which Davidson's method may end.
         seed: Of the start vectors.
         journal: Keeps the products.
         progress: Called after every step with the steps done and the most there can be.
     """
     keys = [(block, run) for block in operator.blocks for run in range(runs if block in dense else 1)]
     sketched = {block: names for block, names in operator.blocks.items() if block not in dense}
-    leading = sketched_starts(operator.objective, sketched, min(_SKETCHES, steps), seed, journal) if sketched else {}
+    known = sketched and operator.curvature != "residual"  # of which a sketch knows nothing
+    estimates = sketches(operator.objective, sketched, seed, journal) if known else {}
     generator = torch.Generator().manual_seed(seed)
-    starts: dict[_Key, Tensor] = {}
+    searches: dict[_Key, Run] = {}
     for block, run in keys:
         like = operator.like(block)
-        gaussian = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
-        found = leading.get(block)
-        starts[block, run] = gaussian if found is None or not found.any() else found
+        start = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+        searches[block, run] = (
+            DavidsonRun(estimates.get(block), start, steps, accuracy) if block in sketched else LanczosRun(start, steps)
+        )
     step = iter(range(steps))
 
     def products(vectors: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
-        stored = journal.result(f"lanczos-{next(step)}", lambda: operator.numbered(vectors, keys, lambda key: key[0]))
+        stored = journal.result(f"products-{next(step)}", lambda: operator.numbered(vectors, keys, lambda key: key[0]))
         return {key: stored[str(keys.index(key))].to(vector) for key, vector in vectors.items()}
 
-    ritz = lanczos(
-        products, starts, steps, accuracies={key: accuracy for key in keys if key[0] in sketched}, progress=progress
-    )
+    ritz = side_by_side(searches, products, steps, progress)
     return {
         block: _spectrum(
             [ritz[key] for key in keys if key[0] == block], operator.like(block).numel(), steps, block in dense

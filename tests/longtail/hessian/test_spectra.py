@@ -5,13 +5,13 @@ import torch
 from longtail.hessian.curvature import BlockOperator
 from longtail.hessian.journal import Journal
 from longtail.hessian.operators import measure
-from longtail.hessian.spectra import exact_spectrum, lanczos_spectra
+from longtail.hessian.spectra import exact_spectrum, iterative_spectra
 
 
 def spectra(case, dense, accuracy, steps=30, seed=0):
     objective = measure(case.model, case.loss, case.batches(10, 13), case.parameters)
     operator = BlockOperator(objective, {name: [name] for name in case.weights}, "hessian")
-    return lanczos_spectra(
+    return iterative_spectra(
         operator,
         dense,
         steps=steps,
