@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from longtail.hessian.head_report import HeadCurvature, sentence, shares
-from longtail.hessian.heads import Block
+from longtail.retraining.head_curvature import Block
+from longtail.retraining.head_report import HeadCurvature, sentence, shares
 
 
 @pytest.fixture
