@@ -1,21 +1,20 @@
 """A sweep as one Kubeflow pipeline: the whole pipeline at every point, side by side, and a summary of all."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import yaml
-from kfp import compiler, dsl
+from kfp import dsl
 
 from components.data_imbalancing.component import data_imbalancing
 from components.feature_import.component import feature_import
 from components.sweep_summary.component import sweep_summary
-from pipelines.compiled import arguments
+from pipelines.compiled import arguments, built, compiled
 from pipelines.features_pipeline import features_pipeline
 from pipelines.grid import Sweep, rounds
 from pipelines.longtail_pipeline import longtail_pipeline
 from pipelines.policy import POLICY, apply
+from pipelines.policy_file import Installation, RunPolicy
 
 Parameters = dict[str, Any]
 
@@ -27,7 +26,7 @@ class Outputs(NamedTuple):
     summary_report: dsl.HTML
 
 
-def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str]) -> Any:
+def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str], installation: Installation | None = None) -> Any:
     """Return the pipeline of a sweep; its points are part of it, so it has no parameters.
 
     Kubeflow reuses a step that ended, not one that is running beside. What many points share is therefore computed
@@ -37,9 +36,12 @@ def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str]) -> Any:
     Args:
         sweep: The sweep; all its points start from images or all from features.
         data_digests: SHA-256 of what each point starts from; may be empty texts.
+        installation: Policies in place of those of the table.
     """
     from_features = sweep.points[0].config.start == "features"
-    method = features_pipeline if from_features else longtail_pipeline
+    own = installation and replace(installation, run=RunPolicy())
+    shards = sweep.points[0].config.features.shards
+    method = built(features_pipeline if from_features else longtail_pipeline, own, shards)
     source, read = ("table", feature_import) if from_features else ("data", data_imbalancing)
     values = {
         point.label: arguments(point.config, digest) for point, digest in zip(sweep.points, data_digests, strict=True)
@@ -65,12 +67,11 @@ def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str]) -> Any:
     return longtail_sweep
 
 
-def sweep_specification(sweep: Sweep, data_digests: Sequence[str]) -> list[dict[str, Any]]:
+def sweep_specification(
+    sweep: Sweep, data_digests: Sequence[str], installation: Installation | None = None
+) -> list[dict[str, Any]]:
     """Return the compiled pipeline of a sweep and its Kubernetes settings, as plain values."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(sweep_pipeline(sweep, data_digests), str(path), type_check=True)
-        return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    return compiled(built(sweep_pipeline(sweep, data_digests, installation), installation))
 
 
 def _types(pipeline: Any) -> dict[str, str]:

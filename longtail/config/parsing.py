@@ -64,6 +64,10 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{name} is {value!r}: give a list")
         return tuple(_coerce(get_args(hint)[0], item, name) for item in value)
+    if get_origin(hint) is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{name} is {value!r}: give a mapping")
+        return {str(key): _coerce(get_args(hint)[1], item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{name}: a setting has one type")
     return _coerce_scalar(hint, value, name)

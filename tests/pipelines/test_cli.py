@@ -105,6 +105,14 @@ def test_a_step_command_refuses_what_is_no_artifact(home, tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_step_finds_out_at_once_that_a_store_is_not_there(refused, home, tmp_path, use_store, servers):
+    use_store(servers.free_port())
+    for places in (["--out", "s3://bucket/out"], ["--dataset", "s3://bucket/x", "--out", tmp_path / "out"]):
+        command = ["backbone-training", *([] if "--dataset" in places else ["--dataset", tmp_path]), *places]
+        assert "EndpointConnectionError; check AWS_ENDPOINT_URL" in refused(*command)
+    assert "the address is not s3://BUCKET/PREFIX" in refused("data-imbalancing", "--out", "s3://")
+
+
 def test_a_step_cannot_write_into_a_file(refused, home, tmp_path):
     (tmp_path / "out").touch()
     assert "give another folder" in refused("data-imbalancing", "--out", tmp_path / "out")

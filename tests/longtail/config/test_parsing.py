@@ -124,6 +124,31 @@ def test_group_name_stands_before_the_setting():
         parse(CalibrationConfig, {"tukey": -1}, "calibration")
 
 
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    inner: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+
+def test_mappings_of_any_keys():
+    values = {"counts": {"a": 1.0}, "inner": {"b": {"c": "d"}}}
+    assert parse(Mapped, values) == Mapped({"a": 1}, {"b": {"c": "d"}})
+    assert to_dict(parse(Mapped, values)) == {"counts": {"a": 1}, "inner": {"b": {"c": "d"}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"counts": [1]}, r"^counts is \[1\]: give a mapping$"),
+        ({"counts": {"a": "x"}}, r"^counts.a is 'x': give a number$"),
+        ({"inner": {"b": "c"}}, r"^inner.b is 'c': give a mapping$"),
+    ],
+)
+def test_a_wrong_mapping_is_named(values, message):
+    with pytest.raises(InputError, match=message):
+        parse(Mapped, values)
+
+
 def test_a_union_of_types_is_a_programming_error():
     @dataclasses.dataclass(frozen=True)
     class Odd:
