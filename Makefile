@@ -3,9 +3,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ENGINE ?= docker
+VARIANTS ?= cpu cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format docs compile bench bench-scale bench-hessian results clean
+.PHONY: help install demo images lock test test-all test-containers test-services test-chart lint format docs compile bench bench-scale bench-hessian results clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -20,11 +22,27 @@ $(INSTALLED): setup.py constraints.txt
 demo: $(INSTALLED)  ## Run the whole pipeline on scanned digits
 	$(BIN)/longtail run --preset digits
 
+images: $(INSTALLED)  ## Build the container images (ENGINE=docker or podman; docker/README.md tells of more)
+	$(BIN)/python docker/build.py $(VARIANTS) --engine $(ENGINE) \
+		$(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(PUSH),--push $(PUSH))
+
+lock: $(INSTALLED)  ## Write what the images hold, with hashes, from setup.py and constraints.txt
+	$(BIN)/python docker/lock.py $(if $(CPU_INDEX),--cpu-index $(CPU_INDEX))
+
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## Run the tests, the slow ones too
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m 'not services and not containers and not chart'
+
+test-containers: $(INSTALLED)  ## Run the pipeline in containers of the CPU image, with podman
+	$(BIN)/python -m pytest -m containers tests/docker tests/pipelines
+
+test-services: $(INSTALLED)  ## Run the pipeline on PostgreSQL, S3 and MLflow with passwords, also killed in the middle
+	$(BIN)/python -m pytest -m services tests/services
+
+test-chart: $(INSTALLED)  ## Check the Helm chart, and run what it renders on PostgreSQL and S3 (KUBE_APISERVER=PATH installs it too)
+	$(BIN)/python -m pytest -m chart tests/charts
 
 lint: $(INSTALLED)  ## Check style, types, and that generated pages are up to date
 	$(BIN)/ruff check .

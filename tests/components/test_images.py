@@ -5,18 +5,25 @@ import pytest
 from kfp.dsl import base_component
 
 from components import images, readme
+from longtail.errors import InputError
 
 SOURCES = sorted(readme.FOLDER.rglob("*.py"))
 
 
 def test_name_and_tag_without_a_digest(tmp_path, monkeypatch):
     _write(tmp_path, monkeypatch, {"name": "host/longtail", "tag": "1.2", "digest": ""})
-    assert images._read("cpu") == "host/longtail:1.2"
+    assert images.image("cpu") == "host/longtail:1.2"
 
 
 def test_the_digest_wins_over_the_tag(tmp_path, monkeypatch):
     _write(tmp_path, monkeypatch, {"name": "host/longtail", "tag": "1.2", "digest": "sha256:" + "0" * 64})
-    assert images._read("cpu") == "host/longtail@sha256:" + "0" * 64
+    assert images.image("cpu") == "host/longtail@sha256:" + "0" * 64
+
+
+def test_an_image_that_was_never_built(tmp_path, monkeypatch):
+    _write(tmp_path, monkeypatch, {"name": "host/longtail", "tag": "1.2", "digest": ""})
+    with pytest.raises(InputError, match="has no 'cuda' image: build it with `make images`"):
+        images.image("cuda")
 
 
 def _write(folder, monkeypatch, entry):
