@@ -93,6 +93,8 @@ class Split:
         if fields["storage"] == "packed":
             self._stored = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             self.packed = centre_crop(self._stored, self.crop_size)
+        self.image_shape: tuple[int, int, int] = tuple(fields["image_shape"])
+        """Height, width and channels of what is evaluated."""
         self._fields = fields
         self._name = name
 

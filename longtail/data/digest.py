@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from longtail.artifacts import sha256_file, sha256_json
 from longtail.config import DataConfig
 from longtail.data import digits, imagefolder, mini_imagenet, object_store, parquet, torchvision_cifar
 from longtail.data.cache import cache_folder
+from longtail.data.folders import entry, open_folder
 from longtail.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -36,10 +38,9 @@ def source_digest(config: DataConfig) -> str:
     if config.source == "digits":
         images, labels = digits.arrays()
         return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    if config.source == "parquet" and object_store.is_url(config.path):
-        listed = parquet.list_files(config.path)
-        return sha256_json([[stored.key, stored.etag, stored.size] for stored in listed.values()])
     files = _files(config)
+    if files and object_store.is_url(config.path):
+        return sha256_json([[stored.key, stored.etag, stored.size] for stored in files.values()])
     if not files and config.source in torchvision_cifar.FOLDERS:
         return sha256_json(f"download:{config.source}")
     if not files:
@@ -60,21 +61,21 @@ def file_digests(paths: Iterable[Path]) -> list[str]:
     return [known.get(key) or fresh[key] for key in keys]
 
 
-def _files(config: DataConfig) -> dict[str, Path]:
-    """Return a source's local files by their name inside it."""
+def _files(config: DataConfig) -> dict[str, Any]:
+    """Return a source's files by their name inside it: local paths, or objects of a store."""
     if config.source == "parquet":
-        return {name: Path(path) for name, path in parquet.list_files(config.path).items()}
+        return parquet.list_files(config.path)
     if config.source == "imagefolder":
-        folders = imagefolder.split_folders(Path(config.path).resolve())
+        folders = imagefolder.split_folders(open_folder(config.path))
         return {
-            f"{split}/{name}/{file}": folder / name / file
+            f"{split}/{name}/{file}": entry(folder / name, file)
             for split, folder in folders.items()
             for name in imagefolder.class_folders(folder)
             for file in imagefolder.image_files(folder / name)
         }
     if config.source == "mini_imagenet":
-        root = Path(config.path).resolve()
-        return {name: root / name for names in mini_imagenet.class_files(root).values() for name in names}
+        root = open_folder(config.path)
+        return {name: entry(root, name) for names in mini_imagenet.class_files(root).values() for name in names}
     folder = torchvision_cifar.root(config) / torchvision_cifar.FOLDERS[config.source]
     return {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
 

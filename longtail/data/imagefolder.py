@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from longtail.config import DataConfig
+from longtail.data.folders import Folder, file_names, folder_names, local_file, open_folder
 from longtail.data.images import decode
 from longtail.data.tables import Image, ImageTable, Source
 from longtail.errors import InputError
@@ -24,7 +24,7 @@ def load(config: DataConfig) -> Source:
     Raises:
         InputError: If there are no class folders.
     """
-    root = Path(config.path).resolve()
+    root = open_folder(config.path)
     folders = split_folders(root)
     if not config.path or not folders:
         raise InputError(
@@ -36,7 +36,7 @@ def load(config: DataConfig) -> Source:
     return Source(root.name, class_names, tables["train"], tables.get("test"))
 
 
-def split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Folder) -> dict[str, Folder]:
     """Return the folder of the `train` split, and of the `test` split if there is one.
 
     Without class folders in `train` they may lie in the root itself, where one may be called `train` too; nothing is
@@ -51,27 +51,21 @@ def split_folders(root: Path) -> dict[str, Path]:
     return {"train": root} if has_images and set(names) - {"train", *TEST_NAMES} else {}
 
 
-def image_files(folder: Path) -> list[str]:
+def image_files(folder: Folder) -> list[str]:
     """Return the sorted names of a folder's image files."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if not entry.name.startswith(".") and _has_image_suffix(entry.name)
-        )
+    return [name for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
 
 
-def class_folders(folder: Path) -> tuple[str, ...]:
+def class_folders(folder: Folder) -> tuple[str, ...]:
     """Return the sorted names of the class folders in a split's folder, which may not exist."""
-    if not folder.is_dir():
-        return ()
-    with os.scandir(folder) as entries:
-        return tuple(sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."))
+    return tuple(folder_names(folder))
 
 
-def file_table(folder: Path, files: Sequence[bytes], labels: Sequence[int]) -> ImageTable:
+def file_table(folder: Folder, files: Sequence[bytes], labels: Sequence[int]) -> ImageTable:
     """Return a table of image files.
 
     Args:
-        folder: Where they are.
+        folder: Where they are; images in a store are copied when they are first read.
         files: Their paths in the folder, as the file system encodes them.
         labels: Class of each.
     """
@@ -80,18 +74,14 @@ def file_table(folder: Path, files: Sequence[bytes], labels: Sequence[int]) -> I
 
     def read(i: int) -> Image:
         try:
-            return decode((folder / os.fsdecode(names[i])).read_bytes())
+            return decode(local_file(folder, os.fsdecode(names[i])).read_bytes())
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})") from None
 
     return ImageTable(np.array(labels, dtype=np.int64), lambda i: f"{folder.name}/{os.fsdecode(names[i])}", read)
 
 
-def _has_image_suffix(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
-def _table(folder: Path, class_names: tuple[str, ...]) -> ImageTable:
+def _table(folder: Folder, class_names: tuple[str, ...]) -> ImageTable:
     index = {name: label for label, name in enumerate(class_names)}
     labels: list[int] = []
     files: list[bytes] = []

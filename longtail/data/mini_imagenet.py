@@ -8,9 +8,9 @@ the same `data.split_seed`. The usual 84x84 release has 600 images a class, too 
 
 import os
 import re
-from pathlib import Path
 
 from longtail.config import DataConfig
+from longtail.data.folders import Folder, file_names, local_file, open_folder
 from longtail.data.imagefolder import class_folders, file_table, image_files
 from longtail.data.tables import Parts, Source
 from longtail.errors import InputError
@@ -32,7 +32,7 @@ def load(config: DataConfig) -> Source:
     Raises:
         InputError: If there are no such images, or none of a class in the list.
     """
-    root = Path(config.path).resolve()
+    root = open_folder(config.path)
     found = class_files(root) if config.path else {}
     if not found:
         raise InputError(
@@ -49,18 +49,18 @@ def load(config: DataConfig) -> Source:
     return Source(root.name, names, table, None, PARTS, remark if len(names) != CLASSES else "")
 
 
-def class_files(root: Path) -> dict[str, list[str]]:
+def class_files(root: Folder) -> dict[str, list[str]]:
     """Return the image files of each class, both sorted, as paths in the folder.
 
     Raises:
         InputError: If a class of `classes.txt` has no image, or the file holds something else.
     """
-    wanted = _listed(root / LIST)
+    wanted = _listed(root)
     found: dict[str, list[str]] = {}
     for name in class_folders(root):
         if _WORDNET_ID.fullmatch(name) and (not wanted or name in wanted):
             found[name] = [f"{name}/{file}" for file in image_files(root / name)]
-    for file in image_files(root) if root.is_dir() else []:
+    for file in image_files(root):
         match = _FLAT_NAME.fullmatch(file)
         if match and (not wanted or match[1] in wanted):
             found.setdefault(match[1], []).append(file)
@@ -69,7 +69,7 @@ def class_files(root: Path) -> dict[str, list[str]]:
     return {name: sorted(found[name], key=os.path.basename) for name in sorted(found)}
 
 
-def layout(root: Path) -> str:
+def layout(root: Folder) -> str:
     """Return `flat` or `folders` for images of ImageNet in one of the two layouts, and nothing for anything else."""
     files, folders = image_files(root), class_folders(root)
     if files and not folders and all(_FLAT_NAME.fullmatch(name) for name in files):
@@ -79,12 +79,13 @@ def layout(root: Path) -> str:
     return ""
 
 
-def _listed(path: Path) -> set[str]:
-    """Return the WordNet ids in a text file, none if there is no such file."""
-    if not path.is_file():
+def _listed(root: Folder) -> set[str]:
+    """Return the WordNet ids in a folder's list, none if it has no list."""
+    if LIST not in file_names(root):
         return set()
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    text = local_file(root, LIST).read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
     names = {line for line in lines if line}
     if wrong := sorted(name for name in names if not _WORDNET_ID.fullmatch(name)):
-        raise InputError(f"{path} has the line {wrong[0]!r}: write one WordNet id a line, such as n01532829")
+        raise InputError(f"{root / LIST} has the line {wrong[0]!r}: write one WordNet id a line, such as n01532829")
     return names

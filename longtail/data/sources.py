@@ -5,6 +5,7 @@ from pathlib import Path
 
 from longtail.config import DataConfig
 from longtail.data import digits, imagefolder, mini_imagenet, object_store, parquet, torchvision_cifar
+from longtail.data.folders import folder_names, open_folder
 from longtail.data.tables import ImageTable, Source
 from longtail.errors import InputError
 
@@ -48,13 +49,11 @@ def detect_source(path: str, preferred: str = "") -> str:
     tables = parquet.split_files(parquet.list_files(path))
     if "test" in tables or (tables and object_store.is_url(path)):
         return "parquet"
-    if object_store.is_url(path):
-        raise InputError(f"{path} holds no train*.parquet, which is all that is read from s3://")
-    root = Path(path)
-    if not root.is_dir():
+    if not object_store.is_url(path) and not Path(path).is_dir():
         raise InputError(f"{path!r} is not a folder: give a local folder or an s3:// address")
+    root = open_folder(path)
     for name, folder in torchvision_cifar.FOLDERS.items():
-        if (root / folder).is_dir():
+        if folder in folder_names(root):
             return name
     folders = imagefolder.split_folders(root)
     if "test" in folders:

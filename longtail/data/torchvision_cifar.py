@@ -29,7 +29,7 @@ def root(config: DataConfig) -> Path:
     """Return the folder that holds, or will hold, torchvision's own folder."""
     if object_store.is_url(config.path):
         raise InputError(
-            f"data.path is {config.path!r}: {config.source} needs a local folder; s3:// holds parquet only"
+            f"data.path is {config.path!r}: {config.source} needs a local folder; s3:// holds Parquet or images"
         )
     return Path(config.path).resolve() if config.path else cache_folder() / "torchvision"
 

@@ -9,10 +9,13 @@ from typing import Any
 from longtail.artifacts import file_digest, sha256_json
 from longtail.config import BackboneConfig, DataConfig, parse, to_dict
 from longtail.data.dataset import Dataset, build_dataset
+from longtail.errors import InputError
 from longtail.hessian.training_figures import curves_figure, layers_figure
-from longtail.networks import ImageClassifier, NetworkSpec, save, start
+from longtail.networks import ImageClassifier, NetworkSpec, load, save, start
 from longtail.pages import Details, Plot, Section, Text, html_report
-from longtail.steps.execution import Context, child_seed, home_folder
+from longtail.processes.launch import launch
+from longtail.steps.checkpoints import checkpoint_file, checkpoint_mirror
+from longtail.steps.execution import Context, child_seed
 from longtail.training import distributed, epoch_count, teacher_recipe, train
 from longtail.training.figures import history_figure
 from longtail.training.observation import CurvatureObserver
@@ -21,6 +24,10 @@ from longtail.training.observation import CurvatureObserver
 def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
     """Return metadata of the `backbone` artifact that it writes: the network with the head it was trained with."""
     dataset = Dataset.open(context.inputs["dataset"])
+    _check_shares(config, dataset)
+    if config.processes > 1 and not distributed.is_launched():
+        launch(config, context, _key(config, dataset, context.seed))
+        return _described(load(context.outputs["backbone"])[1]["history"])
     teacher = _teacher(config, dataset, context) if config.distillation.weight else None
     observer = CurvatureObserver(config.curvature, dataset.split("train")) if config.curvature.every else None
     classifier, history = _trained(config, dataset, context, context.seed, teacher, observer=observer)
@@ -36,7 +43,25 @@ def run(config: BackboneConfig, context: Context) -> dict[str, dict[str, Any]]:
     sections.append(Section("Settings", [Details("backbone", to_dict(config))]))
     page = html_report(f"Backbone: {config.network}", sections)
     context.outputs["report"].write_text(page, encoding="utf-8")
+    return _described(history)
+
+
+def _described(history: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
     return {"backbone": {"epochs": len(history), "train_loss": history[-1]["train/loss"]}}
+
+
+def _check_shares(config: BackboneConfig, dataset: Dataset) -> None:
+    """Raise `InputError` unless every process gets as many images of a step."""
+    images = min(config.batch_size, len(dataset.split("train")))
+    if images % config.processes:
+        raise InputError(f"backbone.processes is {config.processes}: give a divisor of the {images} images of a step")
+
+
+def _key(config: BackboneConfig, dataset: Dataset, seed: int) -> str:
+    """Return the digest of all that a training depends on; who does the work is no part of it."""
+    settings = {name: value for name, value in to_dict(config).items() if name not in ("processes", "launcher")}
+    code = os.environ.get("LONGTAIL_CODE", "")
+    return sha256_json([settings, dataset.digest, seed, file_digest(config.weights), code])
 
 
 def _curvature_section(observer: CurvatureObserver, context: Context) -> Section:
@@ -86,8 +111,7 @@ def _trained(
     )
     classifier = start(spec, config.weights, seed)
     training = dataset.split("train")
-    weights = file_digest(config.weights)
-    key = sha256_json([to_dict(config), dataset.digest, seed, weights, os.environ.get("LONGTAIL_CODE", "")])
+    key = _key(config, dataset, seed)
     history = train(
         classifier,
         training,
@@ -95,7 +119,9 @@ def _trained(
         config,
         seed=seed,
         teacher=teacher,
-        checkpoint=home_folder("checkpoints") / f"{key[:32]}.safetensors",
+        checkpoint=checkpoint_file(key),
+        mirror=checkpoint_mirror(key),
+        on_resume=lambda place: context.run.set_tags({f"{prefix}resumed_from": place}),
         on_epoch=context.on_epoch(epoch_count(config, len(training)), prefix),
         observer=observer,
     )

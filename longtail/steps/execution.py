@@ -16,8 +16,11 @@ from longtail.artifacts import artifact_digest
 from longtail.config import parse, to_dict
 from longtail.errors import InputError
 from longtail.progress import Progress, progress
+from longtail.retries import at_work
 from longtail.steps import events
 from longtail.steps.registry import EVERY_STEP
+from longtail.storage.artifacts import local_artifact, local_outputs
+from longtail.storage.client import is_url
 from longtail.tracking.run import Run, git_commit, home, step_run
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class ArtifactLike(Protocol):
 
 @dataclass
 class Artifact:
-    """An artifact on disk, for calls from the command line."""
+    """An artifact on disk or under `s3://`, for calls from the command line."""
 
     path: str
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +103,7 @@ def run_step(
 ) -> None:
     """Run a step from its input artifacts to its output artifacts and set the outputs' metadata.
 
+    Artifacts under `s3://` are copied to this machine first, and put there when they are complete.
     Bad input ends the process with exit code 2 and one line; SIGTERM with 143.
 
     Args:
@@ -111,25 +115,20 @@ def run_step(
         method: Retraining method, for `classifier_retraining`.
     """
     label = f"{name}/{method}" if method else name
-    with events.step(label):
+    with events.step(label), at_work():
         settings = parse(EVERY_STEP[name].config, config, EVERY_STEP[name].group)
-        given = {key: value for key, value in inputs.items() if value is not None}
+        given = {key: _local(value) for key, value in inputs.items() if value is not None}
         lineage = _check_inputs(given)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
-        with step_run(label, logged, {}) if _is_first_process() else nullcontext(Run.silent()) as run:
-            context = Context(
-                {key: _paths(value) for key, value in given.items()},
-                {key: Path(value.path) for key, value in outputs.items()},
-                child_seed(seed, label),
-                seed,
-                method,
-                run,
-            )
+        tracked = step_run(label, logged, {}) if _is_first_process() else nullcontext(Run.silent())
+        with tracked as run, local_outputs({key: value.path for key, value in outputs.items()}) as written:
+            folders = {key: _paths(value) for key, value in given.items()}
+            context = Context(folders, written, child_seed(seed, label), seed, method, run)
             described = importlib.import_module(f"longtail.steps.{name}").run(settings, context)
             lineage[label] = run.run_id
-        for key, artifact in outputs.items():
-            artifact.metadata |= _describe(Path(artifact.path), seed, run.run_id) | described.get(key, {})
-            artifact.metadata["lineage"] = lineage
+            for key, artifact in outputs.items():
+                artifact.metadata |= _describe(written[key], seed, run.run_id) | described.get(key, {})
+                artifact.metadata["lineage"] = lineage
 
 
 def child_seed(seed: int, name: str) -> int:
@@ -166,6 +165,17 @@ def _describe(path: Path, seed: int, run_id: str) -> dict[str, Any]:
         "mlflow_run_id": run_id,
         **digest,
     }
+
+
+def _local(value: ArtifactLike | Sequence[ArtifactLike]) -> ArtifactLike | Sequence[ArtifactLike]:
+    """Return artifacts with those under `s3://` replaced by their copies on this machine."""
+    if isinstance(value, Sequence):
+        return [_local_one(entry) for entry in value]
+    return _local_one(value)
+
+
+def _local_one(artifact: ArtifactLike) -> ArtifactLike:
+    return Artifact(str(local_artifact(artifact.path)), artifact.metadata) if is_url(artifact.path) else artifact
 
 
 def _paths(value: ArtifactLike | Sequence[ArtifactLike]) -> Any:

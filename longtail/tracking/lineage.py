@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any
 
+from longtail.tracking.attempts import create_run, is_outage, new_key
 from longtail.tracking.recording import Run
 from longtail.tracking.run import PARENT_TAG
 
@@ -18,6 +19,7 @@ def record_cached_step(parent: Run, step: str, source_run_id: str) -> None:
         step: The step's name.
         source_run_id: The run that once computed the result; its metrics are copied if it can still be read.
     """
+    key, now = new_key(), int(time.time() * 1000)
 
     def record(client: Any) -> None:
         from mlflow.entities import Metric
@@ -29,13 +31,14 @@ def record_cached_step(parent: Run, step: str, source_run_id: str) -> None:
             "longtail.cached": "true",
             "longtail.source_run_id": source_run_id,
         }
-        child = client.create_run(parent.experiment_id, tags=tags, run_name=step).info.run_id
+        child = create_run(client, parent.experiment_id, key, name=step, tags=tags)
         try:
             metrics = client.get_run(source_run_id).data.metrics if source_run_id else {}
-        except MlflowException:
+        except MlflowException as error:
+            if is_outage(error):
+                raise
             _LOGGER.info("the run %s of the cached step %s is gone: its metrics are not copied", source_run_id, step)
             metrics = {}
-        now = int(time.time() * 1000)
         entries = [Metric(name, value, now, 0) for name, value in metrics.items()]
         client.log_batch(child, metrics=entries)
         client.set_terminated(child, "FINISHED")
@@ -51,7 +54,9 @@ def logged_models(run: Run, source_run_id: str) -> list[str]:
 
         try:
             outputs = client.get_run(source_run_id).outputs if source_run_id else None
-        except MlflowException:
+        except MlflowException as error:
+            if is_outage(error):
+                raise
             return []
         return [f"models:/{model.model_id}" for model in outputs.model_outputs] if outputs else []
 

@@ -59,8 +59,8 @@ def log_classifier(
     def log(client: Any) -> str:
         from mlflow.entities import LoggedModelOutput
 
-        params = client.get_run(run.run_id).data.params
-        logged = client.create_logged_model(run.experiment_id, name, run.run_id, params=params)
+        found = client.get_run(run.run_id)
+        logged = _logged_model(client, run, name, found.data.params)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model"
@@ -70,10 +70,19 @@ def log_classifier(
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        if not found.outputs or logged.model_id not in {made.model_id for made in found.outputs.model_outputs}:
+            client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return f"models:/{logged.model_id}"
 
     return run.attempt(f"log the model {name}", log) or ""
+
+
+def _logged_model(client: Any, run: Run, name: str, params: Mapping[str, str]) -> Any:
+    """Return the run's model of that name, which is created unless an earlier attempt has created it."""
+    own = f"source_run_id = '{run.run_id}' AND name = '{name}'"
+    for model in client.search_logged_models([run.experiment_id], own):
+        return model
+    return client.create_logged_model(run.experiment_id, name, run.run_id, params=params)
 
 
 def _save(

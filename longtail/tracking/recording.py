@@ -6,8 +6,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from longtail.tracking.attempts import persistently
 from longtail.tracking.redaction import redact
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ class Run:
         """Find or start the run.
 
         Args:
-            locate: Connects and returns the client and the ids; may raise anything.
+            locate: Connects and returns the client and the ids; may raise anything, and is called again while the
+                server is away.
         """
         self._client: Any = None
         self._failed = False
@@ -52,7 +55,7 @@ class Run:
         self.run_id = ""
         self.experiment_id = ""
         try:
-            self._client, self.run_id, self.experiment_id = locate()
+            self._client, self.run_id, self.experiment_id = persistently(locate)
         except Exception as error:
             self._fail("start a run", error)
 
@@ -65,11 +68,11 @@ class Run:
         return run
 
     def attempt(self, what: str, call: Callable[[Any], Result]) -> Result | None:
-        """Call the server unless it failed before.
+        """Call the server unless it failed before; while it is away, call again for a bounded time.
 
         Args:
             what: What is attempted, for the warning: "could not ...".
-            call: Gets the `MlflowClient`.
+            call: Gets the `MlflowClient`; carried out twice, it must leave what once leaves.
 
         Returns:
             What `call` returns; None if it failed or was not called.
@@ -80,7 +83,7 @@ class Run:
         if self._failed:
             return None
         try:
-            return call(self._client)
+            return persistently(lambda: call(self._client))
         except Exception as error:
             self._fail(what, error)
             return None
@@ -98,11 +101,11 @@ class Run:
             _LOGGER.warning(
                 "metrics that are not finite are not logged: %s", ", ".join(sorted(metrics.keys() - finite))
             )
+        now = int(time.time() * 1000)  # the same at every attempt, by which MLflow knows an entry again
 
         def log(client: Any) -> None:
             from mlflow.entities import Metric
 
-            now = int(time.time() * 1000)
             entries = [Metric(name, value, now, step or 0) for name, value in finite.items()]
             for batch in _batches(entries, _METRICS_PER_BATCH):
                 client.log_batch(self.run_id, metrics=batch)
@@ -174,7 +177,8 @@ class Run:
         if not self.run_id:
             return
         try:
-            self._client.set_terminated(self.run_id, status)
+            end = partial(self._client.set_terminated, self.run_id, status, int(time.time() * 1000))
+            end() if self._failed else persistently(end)
         except Exception as error:
             # A step that failed has its own error to show.
             if status == "FINISHED" and not self._failed:

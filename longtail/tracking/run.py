@@ -8,8 +8,8 @@ A process finds its run in one of three ways:
 * Neither: a run of its own.
 
 Every call names its run, so nothing depends on MLflow's global state and MLFLOW_RUN_ID is left alone.
-Tracking never fails a step: the first failure is logged once and turns the rest into no-ops, unless
-LONGTAIL_TRACKING=strict.
+Tracking never fails a step: a server that is away is waited for (LONGTAIL_PATIENCE, two minutes by itself); the first
+failure is logged once and turns the rest into no-ops, unless LONGTAIL_TRACKING=strict.
 """
 
 import logging
@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from longtail.errors import InputError
+from longtail.tracking.attempts import create_run, new_key
 from longtail.tracking.recording import Located, Run, TrackingError
-from longtail.tracking.server import check_tracking_server, home, sqlite_file, tracking_uri
+from longtail.tracking.server import check_tracking_server, connect, home, sqlite_file, tracking_uri
 
 __all__ = [
     "Run",
     "TrackingError",
+    "attached_run",
     "check_tracking_server",
     "close_pipeline_run",
     "git_commit",
@@ -50,19 +52,6 @@ SWEEP_TAG = "longtail.sweep"
 _SETTLE_SECONDS = 1.0
 """Longer than another process takes from finding no parent to having made one."""
 
-_CLIENT_DEFAULTS = {
-    # MLflow's own defaults keep retrying a dead server for minutes in every call.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # Its news about creating a database is none to the user.
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # Standard output belongs to the command's own result.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Nothing about a user's runs leaves for a third party unless they say so.
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
 
 @contextmanager
 def sweep_run(name: str, config: Mapping[str, Any]) -> Generator[Run, None, None]:
@@ -71,11 +60,12 @@ def sweep_run(name: str, config: Mapping[str, Any]) -> Generator[Run, None, None
     Yields:
         The run. It ends FINISHED, FAILED after an exception, or KILLED after an interrupt.
     """
+    key = new_key()
 
     def locate() -> Located:
         client = _client()
         experiment = _experiment_id(client)
-        return Located(client, client.create_run(experiment, run_name=name).info.run_id, experiment)
+        return Located(client, create_run(client, experiment, key, name=name), experiment)
 
     run = Run(locate)
     with _ending(run):
@@ -128,21 +118,19 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
         The run. Unless it is somebody else's, it ends FINISHED, FAILED after an exception, or KILLED after an
         interrupt.
     """
-    attached = os.environ.get("MLFLOW_RUN_ID", "")
+    attached, key = os.environ.get("MLFLOW_RUN_ID", ""), new_key()
     pipeline_run_id = os.environ.get("KFP_RUN_ID", "")
     if pipeline_run_id and not attached:
         _check_pipeline_run_id(pipeline_run_id)
 
     def locate() -> Located:
         client = _client()
-        if attached:
-            return Located(client, attached, client.get_run(attached).info.experiment_id)
         experiment = _experiment_id(client)
         parent = _find_or_create_parent(client, experiment, pipeline_run_id) if pipeline_run_id else ""
         nesting = {PARENT_TAG: parent} if parent else {}
-        return Located(client, client.create_run(experiment, tags=nesting, run_name=step).info.run_id, experiment)
+        return Located(client, create_run(client, experiment, key, name=step, tags=nesting), experiment)
 
-    run = Run(locate)
+    run = attached_run(attached) if attached else Run(locate)
     tags = {"longtail.step": step, **tags}
     if attached:
         _describe(run, config, tags)
@@ -151,6 +139,18 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
     with _ending(run):
         _describe(run, config, tags)
         yield run
+
+
+def attached_run(run_id: str) -> Run:
+    """Return a run that another process opened and will end; for an empty id, one that records nothing."""
+    if not run_id:
+        return Run.silent()
+
+    def locate() -> Located:
+        client = _client()
+        return Located(client, run_id, client.get_run(run_id).info.experiment_id)
+
+    return Run(locate)
 
 
 def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
@@ -229,19 +229,12 @@ def _check_pipeline_run_id(pipeline_run_id: str) -> None:
         raise InputError(f"pipeline run id {pipeline_run_id!r}: only letters, digits, '_', '.' and '-' are allowed")
 
 
-def connect(uri: str) -> Any:
-    """Return an `MlflowClient` of a tracking server, one that gives up on a dead server soon."""
-    for name, value in _CLIENT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
 def _client() -> Any:
     uri = tracking_uri()
     if file := sqlite_file(uri):
         file.parent.mkdir(parents=True, exist_ok=True)
+    # MLflow would repeat a request whose answer was lost without asking whether it was carried out.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return connect(uri)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from longtail.errors import InputError
 from longtail.tracking.redaction import redact
-from longtail.tracking.run import PARENT_TAG, PIPELINE_TAG, SWEEP_TAG, check_tracking_server, connect
-from longtail.tracking.server import sqlite_file
+from longtail.tracking.run import PARENT_TAG, PIPELINE_TAG, SWEEP_TAG
+from longtail.tracking.server import check_tracking_server, connect, sqlite_file
 
 _PAGE = 1000
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from longtail.errors import InputError
@@ -11,6 +12,18 @@ from longtail.tracking.redaction import redact
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql")
 _TIMEOUT_SECONDS = 4
+_CLIENT_DEFAULTS = {
+    # MLflow's own defaults keep retrying a dead server for minutes in every call.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # a server answers when it has passed a model on to its own store
+    # Its news about creating a database is none to the user.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # Standard output belongs to the command's own result.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Nothing about a user's runs leaves for a third party unless they say so.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
 def home() -> Path:
@@ -29,6 +42,15 @@ def sqlite_file(uri: str) -> Path | None:
         return None
     path = unquote(uri.removeprefix(_SQLITE).partition("?")[0])
     return Path(path).absolute() if path else None
+
+
+def connect(uri: str) -> Any:
+    """Return an `MlflowClient` of a tracking server, one that gives up on a dead server soon."""
+    for name, value in _CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
 
 
 def check_tracking_server(uri: str) -> None:

@@ -32,12 +32,12 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     if kind == "none":
         return images
     count, height, width, _ = images.shape
-    pad = max(1, height // 8)
-    offsets = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
+    pad = _padding(height)
+    offsets = _draw_offsets(count, pad, generator)
     rows = torch.arange(height) + offsets[0]  # (N, H)
     columns = torch.arange(width) + offsets[1]  # (N, W)
     if kind == "crop_flip":
-        mirrored = torch.rand(count, 1, generator=generator) < 0.5
+        mirrored = _draw_mirrors(count, generator).view(count, 1)
         columns = torch.where(mirrored, columns.flip(1), columns)
     padded = F.pad(images, (0, 0, pad, pad, pad, pad))  # (N, H + 2 pad, W + 2 pad, C)
     batch = torch.arange(count).view(-1, 1, 1)
@@ -45,9 +45,35 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     return padded[tuple(part.to(images.device) for part in index)]
 
 
+def pass_over(count: int, height: int, kind: str, generator: torch.Generator) -> None:
+    """Draw what `augment` draws for so many images of a height, and make no image."""
+    kind = weak(kind)
+    if kind != "none":
+        _draw_offsets(count, _padding(height), generator)
+    if kind == "crop_flip":
+        _draw_mirrors(count, generator)
+
+
+def pass_over_mirrors(count: int, generator: torch.Generator) -> None:
+    """Draw what `mirror` draws for so many images."""
+    _draw_mirrors(count, generator)
+
+
+def _padding(height: int) -> int:
+    return max(1, height // 8)
+
+
+def _draw_offsets(count: int, padding: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator)
+
+
+def _draw_mirrors(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < 0.5
+
+
 def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return images (N, H, W, C) of which every second one on average is mirrored."""
-    mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    mirrored = _draw_mirrors(len(images), generator).to(images.device)
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from longtail.data.dataset import Split
-from longtail.training.augmentation import augment, mirror, weak
+from longtail.training.augmentation import augment, mirror, pass_over, pass_over_mirrors, weak
 
 
 class Images:
@@ -34,6 +34,20 @@ class Images:
         kind = weak(augmentation)
         if not self.split.crop_size or kind == "none":
             return augment(self.batch(rows), kind, generator)
-        draws = np.random.default_rng(int(torch.randint(1 << 62, (1,), generator=generator)))
+        draws = np.random.default_rng(_draw_seed(generator))
         crops = torch.from_numpy(self.split.random_crops(rows.numpy(), draws)).to(self.device, non_blocking=True)
         return mirror(crops, generator) if kind == "crop_flip" else crops
+
+    def pass_over(self, count: int, augmentation: str, generator: torch.Generator) -> None:
+        """Draw what `views` draws for so many images, and read none: what comes after is then as if it had."""
+        kind = weak(augmentation)
+        if not self.split.crop_size or kind == "none":
+            pass_over(count, self.split.image_shape[0], kind, generator)
+            return
+        _draw_seed(generator)
+        if kind == "crop_flip":
+            pass_over_mirrors(count, generator)
+
+
+def _draw_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(1 << 62, (1,), generator=generator))

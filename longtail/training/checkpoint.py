@@ -10,7 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from longtail.storage.mirror import Mirror
+
 log = logging.getLogger(__name__)
+
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
+"""Weights, buffers and optimiser state by name, and what else is needed to go on."""
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
@@ -32,24 +37,52 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: dict[str, 
     )
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    if path.exists():
-        os.replace(path, _previous(path))
-    os.replace(temporary, path)
+    _put(temporary, path)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load_checkpoint(path: Path) -> Checkpoint | None:
     """Return tensors and position of the newest readable checkpoint, or None if there is none."""
     for candidate in (path, _previous(path)):
-        if not candidate.exists():
-            continue
-        try:
-            with safe_open(candidate, "pt") as file:
-                position = json.loads(file.metadata()["position"])
-                names = list(file.keys())
-                return {name: file.get_tensor(name) for name in names}, position
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            log.warning("checkpoint %s is not readable (%s): trying the one before it", candidate.name, error)
+        if candidate.exists() and (found := _read(candidate)) is not None:
+            return found
     return None
+
+
+def furthest_checkpoint(path: Path, mirror: Mirror | None) -> tuple[Checkpoint, str] | None:
+    """Return the checkpoint to go on from and where it was, or None if there is none.
+
+    Args:
+        path: File of this machine; it becomes that of the mirror if that is further.
+        mirror: What this and other machines put into a store; None for none.
+    """
+    found = load_checkpoint(path)
+    for copy in mirror.further(progress(found[1]) if found else (), path.parent) if mirror else ():
+        if (stored := _read(copy)) is not None:
+            _put(copy, path)
+            return stored, mirror.url if mirror else ""
+    return (found, str(path)) if found else None
+
+
+def progress(position: dict[str, Any]) -> tuple[int, int]:
+    """Return how far a position is: its epoch, and its step in that."""
+    return position["epoch"], position["step"]
+
+
+def _read(path: Path) -> Checkpoint | None:
+    try:
+        with safe_open(path, "pt") as file:
+            position = json.loads(file.metadata()["position"])
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, position
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        log.warning("checkpoint %s is not readable (%s): trying the one before it", path.name, error)
+        return None
+
+
+def _put(file: Path, path: Path) -> None:
+    if path.exists():
+        os.replace(path, _previous(path))
+    os.replace(file, path)
 
 
 def _previous(path: Path) -> Path:

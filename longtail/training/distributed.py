@@ -1,16 +1,30 @@
 """Data-parallel training when launched by `torchrun`, and plain training otherwise."""
 
 import os
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+Value = TypeVar("Value")
+
 
 def start() -> None:
     """Join the process group if `torchrun` launched this process; do nothing otherwise."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+    if is_launched() and not distributed.is_initialized():
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def is_launched() -> bool:
+    """Return whether `torchrun` launched this process beside others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def rank() -> int:
@@ -27,6 +41,15 @@ def barrier() -> None:
     """Wait until all processes have come here."""
     if world_size() > 1:
         distributed.barrier()
+
+
+def from_first(value: Value) -> Value:
+    """Return what the first process gives, in all processes: others may be on machines that do not have it."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, device=device())
+    return box[0]
 
 
 def device() -> torch.device:

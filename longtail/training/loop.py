@@ -1,13 +1,11 @@
 """The training loop: whole data set in memory, batched augmentation, resumable at any step."""
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,21 +16,23 @@ from longtail.config import BackboneConfig
 from longtail.data.dataset import Split
 from longtail.locks import exclusive
 from longtail.networks import ImageClassifier
+from longtail.storage.mirror import Mirror
 from longtail.training import distributed
 from longtail.training.augmentation import apply_policy, cut_out
 from longtail.training.batches import Images
-from longtail.training.checkpoint import load_checkpoint, save_checkpoint
+from longtail.training.checkpoint import furthest_checkpoint, progress, save_checkpoint
 from longtail.training.class_aware import class_aware_order
 from longtail.training.distillation import Distillation
 from longtail.training.precision import resolve
 from longtail.training.prediction import predict
 from longtail.training.step import Place, Step
 from longtail.training.streams import AUGMENTATION, ORDER, generator
+from longtail.training.termination import SIGTERM_EXIT, sigterm_flag
 
 log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-SIGTERM_EXIT = 128 + signal.SIGTERM
+OnResume = Callable[[str], None]
 
 
 class Observer(Protocol):
@@ -73,6 +73,8 @@ def train(
     seed: int,
     teacher: ImageClassifier | None = None,
     checkpoint: Path | None = None,
+    mirror: Mirror | None = None,
+    on_resume: OnResume | None = None,
     on_epoch: OnEpoch | None = None,
     observer: Observer | None = None,
 ) -> list[dict[str, float]]:
@@ -91,6 +93,8 @@ def train(
         seed: Of the order of images and their augmentation.
         teacher: Trained network whose features are followed, if `config.distillation` has a weight.
         checkpoint: File to resume from and to write to; None trains without.
+        mirror: Copies of that file in a store, for when this machine is lost; the further of both is resumed from.
+        on_resume: Called with the place in training and the place of the file, if it resumes.
         on_epoch: Called with the epoch (from 1) and its metrics; with an observer also with epoch 0, before training.
         observer: Measures the curvature while training goes on, as `config.curvature` says, and keeps what it found.
     """
@@ -98,9 +102,12 @@ def train(
     trainer = Trainer(classifier, training, validation, config, seed, distillation, observer)
     if checkpoint is None:
         return trainer.run(None, on_epoch)
-    with exclusive(checkpoint) if distributed.rank() == 0 else nullcontext():
-        distributed.barrier()  # the others read the checkpoint when the first process holds it for all
-        trainer.resume(checkpoint)
+    with ExitStack() as stack:
+        if distributed.rank() == 0:
+            stack.enter_context(exclusive(checkpoint))
+            if mirror is not None:
+                trainer.mirror = stack.enter_context(mirror)
+        trainer.resume(checkpoint, on_resume)
         return trainer.run(checkpoint, on_epoch)
 
 
@@ -140,11 +147,12 @@ class Trainer:
         self.state = _State(precision=resolve(config.precision, self.device))
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
+        self.mirror: Mirror | None = None
 
     def run(self, checkpoint: Path | None, on_epoch: OnEpoch | None) -> list[dict[str, float]]:
         """Return the history of training to the last epoch."""
         saved = time.monotonic()
-        with _sigterm_flag() as terminated:
+        with sigterm_flag() as terminated:
             if self.observer is not None and self.state.epoch == self.state.step == 0:
                 self._report(on_epoch, self._observed())
             while self.state.epoch < self.epochs:
@@ -252,13 +260,15 @@ class Trainer:
         if self.observer is not None:
             self.state.curvature = self.observer.state()
         save_checkpoint(path, tensors, vars(self.state))
+        if self.mirror is not None:
+            self.mirror.offer(path, progress(vars(self.state)))
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one that can be read."""
-        found = load_checkpoint(path)
+    def resume(self, path: Path, on_resume: OnResume | None = None) -> None:
+        """Go on from a checkpoint, if the first process has one that can be read."""
+        found = distributed.from_first(furthest_checkpoint(path, self.mirror) if distributed.rank() == 0 else None)
         if found is None:
             return
-        tensors, position = found
+        (tensors, position), origin = found
         self.state = _State(**position)
         self.classifier.load_state_dict(_part(tensors, "model."))
         self.best = _part(tensors, "best.")
@@ -275,23 +285,11 @@ class Trainer:
                 self.take_step.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
                     momentum
                 )
-        log.info("resumed at epoch %d, step %d", self.state.epoch + 1, self.state.step)
+        place = f"epoch {self.state.epoch + 1}, step {self.state.step} of {origin}"
+        log.info("resumed at %s", place)
+        if on_resume is not None and distributed.rank() == 0:
+            on_resume(place)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _sigterm_flag() -> Generator[list[int]]:
-    """Yield a list that becomes non-empty when SIGTERM arrives."""
-    received: list[int] = []
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = signal.signal(signal.SIGTERM, remember)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)

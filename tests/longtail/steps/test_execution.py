@@ -2,6 +2,7 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 
@@ -215,3 +216,55 @@ def test_phases_count_each_on_its_own(monkeypatch):
 def test_home_folder_outlives_the_step(tmp_path):
     assert home_folder("checkpoints") == tmp_path / "home" / "checkpoints"
     assert home_folder("checkpoints").is_dir()
+
+
+@pytest.fixture
+def bucket(use_store, servers, tmp_path, monkeypatch):
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    use_store(server.get_host_and_port()[1])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket")
+    yield client
+    server.stop()
+
+
+def test_artifacts_may_be_in_a_store(step, seen, bucket, capsys):
+    local = step("data_imbalancing")
+    stored = {name: Artifact(f"s3://bucket/runs/{name}") for name in ("dataset", "report")}
+    run_step("data_imbalancing", config={}, inputs={}, outputs=stored)
+    assert stored["dataset"].metadata["sha256"] == local["dataset"].metadata["sha256"]
+    keys = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="bucket")["Contents"]]
+    assert keys == ["runs/dataset/data", "runs/dataset/manifest.json", "runs/report"]
+    step("backbone_training", {"dataset": stored["dataset"]})
+    assert artifact_digest(seen[-1].inputs["dataset"]) == stored["dataset"].metadata["sha256"]
+    step("evaluation", {"classifiers": [stored["dataset"], local["dataset"]]})
+    assert [path.is_dir() for path in seen[-1].inputs["classifiers"]] == [True, True]
+    absent = Artifact("s3://bucket/runs/none")
+    line = refused(capsys, seen, lambda: step("backbone_training", {"dataset": absent}))
+    assert line.startswith("error: s3://bucket/runs/none holds no finished artifact")
+    bucket.put_object(Bucket="bucket", Key="runs/dataset/manifest.json", Body=b'{"files": {}}')
+    line = refused(capsys, seen, lambda: step("backbone_training", {"dataset": stored["dataset"]}))
+    assert "does not match the digest" in line
+
+
+def test_a_store_that_does_not_take_an_output_fails_the_run(seen, bucket, monkeypatch, capsys):
+    ended = []
+
+    @contextmanager
+    def open_run(label, config, tags):
+        try:
+            yield Run.silent()
+        except BaseException as error:
+            ended.append(type(error).__name__)
+            raise
+
+    monkeypatch.setattr("longtail.steps.execution.step_run", open_run)
+    outputs = {name: Artifact(f"s3://absent/{name}") for name in ("dataset", "report")}
+    with pytest.raises(SystemExit):
+        run_step("data_imbalancing", config={}, inputs={}, outputs=outputs)
+    assert ended == ["InputError"]
+    assert "NoSuchBucket" in capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_strict_failure_raises_without_the_secret(clean_environment, monkeypatch
 
 
 class GoneClient:
-    def set_terminated(self, run_id, status):
+    def set_terminated(self, run_id, status, end_time):
         raise OSError("gone")
 
 

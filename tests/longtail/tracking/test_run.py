@@ -231,7 +231,7 @@ def test_real_server_keeps_everything_and_may_die_during_a_step(clean_environmen
     import torch
     from mlflow import MlflowClient
 
-    uri, kill = mlflow_server
+    uri = mlflow_server.uri
     client = MlflowClient(tracking_uri=uri)
 
     class Pixels(torch.nn.Module):
@@ -254,7 +254,7 @@ def test_real_server_keeps_everything_and_may_die_during_a_step(clean_environmen
     assert mlflow.pyfunc.load_model(model).predict(np.zeros((3, 2, 1, 1), np.uint8)).tolist() == [[0.5, 0.5]] * 3
     monkeypatch.setenv("LONGTAIL_TRACKING", "")
     with step_run("evaluate", CONFIG, {}) as run:
-        kill()
+        mlflow_server.kill()
         run.log_metrics({"accuracy": 0.5})
         run.log_text("report", "report.html")
     assert run.run_id

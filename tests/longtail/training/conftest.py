@@ -23,7 +23,8 @@ def make_config():
 def run(dataset, make_spec, make_config):
     """Return a function that trains a new network on the digits; it returns the network and the history."""
 
-    def call(*, seed=1, validation=None, teacher=None, checkpoint=None, on_epoch=None, observer=None, **changes):
+    def call(*, seed=1, validation=None, teacher=None, on_epoch=None, observer=None, **changes):
+        places = {name: changes.pop(name) for name in ("checkpoint", "mirror", "on_resume") if name in changes}
         config = make_config(**changes)
         classifier = build(make_spec(network=config.network, head=config.head), seed=1)
         training = dataset.split("train")
@@ -34,9 +35,9 @@ def run(dataset, make_spec, make_config):
             config,
             seed=seed,
             teacher=teacher,
-            checkpoint=checkpoint,
             on_epoch=on_epoch,
             observer=observer,
+            **places,
         )
         return classifier, history
 

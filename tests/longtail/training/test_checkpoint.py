@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from longtail.training import checkpoint as module
-from longtail.training.checkpoint import load_checkpoint, save_checkpoint
+from longtail.training.checkpoint import furthest_checkpoint, load_checkpoint, progress, save_checkpoint
 
 
 def save(path, value):
     tensors = {"weight": torch.full((3, 2), float(value)), "steps": torch.tensor(value)}
-    save_checkpoint(path, tensors, {"epoch": value, "sums": [0.5, float("nan")]})
+    save_checkpoint(path, tensors, {"epoch": value, "step": 0, "sums": [0.5, float("nan")]})
 
 
 def epoch(path):
@@ -97,3 +97,41 @@ def test_stop_between_the_renames_loses_nothing(path, monkeypatch, replacements)
     save(path, 4)
     assert epoch(path) == 4
     assert len(list(path.parent.iterdir())) == 2  # what the stop left behind was used up
+
+
+class Copies:
+    """What another machine put into a store, the furthest first."""
+
+    url = "s3://bucket/key"
+
+    def __init__(self, folder, *made):
+        self.folder, self.made, self.asked = folder, made, None
+
+    def further(self, than, folder):
+        self.asked = than
+        for write in self.made:
+            write(self.folder / "fetched")
+            yield self.folder / "fetched"
+
+
+def test_the_further_of_here_and_elsewhere_is_taken(path, tmp_path):
+    assert furthest_checkpoint(path, None) is None
+    assert furthest_checkpoint(path, Copies(tmp_path)) is None
+    save(path, 1)
+    copies = Copies(tmp_path)
+    found, origin = furthest_checkpoint(path, copies)
+    assert (found[1]["epoch"], origin, copies.asked) == (1, str(path), (1, 0))
+    found, origin = furthest_checkpoint(path, Copies(tmp_path, lambda file: save(file, 5)))
+    assert (found[1]["epoch"], origin) == (5, "s3://bucket/key")
+    assert (epoch(path), epoch(path.with_name("run.safetensors.previous"))) == (5, 1)
+
+
+def test_a_copy_that_is_not_readable_leaves_the_one_before_it(path, tmp_path, caplog):
+    path.parent.mkdir()
+    copies = Copies(tmp_path, lambda file: file.write_bytes(b"half"), lambda file: save(file, 3))
+    assert furthest_checkpoint(path, copies)[0][1]["epoch"] == 3
+    assert "fetched is not readable" in caplog.text
+
+
+def test_progress_is_ordered():
+    assert progress({"epoch": 1, "step": 9}) < progress({"epoch": 2, "step": 0}) < progress({"epoch": 2, "step": 1})

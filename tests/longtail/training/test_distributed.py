@@ -17,6 +17,7 @@ def test_one_process_needs_no_group(monkeypatch):
     assert distributed.any_process(True)
     assert not distributed.any_process(False)
     distributed.barrier()
+    assert distributed.from_first(values) is values
 
 
 def test_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
@@ -94,3 +95,23 @@ def test_two_processes_penalise_the_trace_alike(start, rest, tmp_path):
         (epoch,) = load(folder / "network")[1]["history"]
         assert epoch["train/trace_penalty"] != 0
         assert epoch["train/penalty_skipped"] == 0
+
+
+def test_a_process_without_the_checkpoint_goes_on_from_that_of_the_first(start, rest, tmp_path):
+    """As on two machines: the second has a folder of its own, which is empty."""
+    settings = {"head": "linear", "epochs": 1, "batch_size": 190, "precision": "float32"}
+    process, epochs = start(settings, tmp_path / "first")
+    assert rest(epochs) == [1]
+    process.join(60)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    started = [
+        start(settings, tmp_path / folder, address | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank, folder in (("0", "first"), ("1", "second"))
+    ]
+    assert [rest(epochs) for _, epochs in started] == [[], []]
+    for process, _ in started:
+        process.join(60)
+    assert [process.exitcode for process, _ in started] == [0, 0]
+    assert not (tmp_path / "second").exists()

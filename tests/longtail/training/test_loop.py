@@ -2,7 +2,9 @@ import copy
 import dataclasses
 import os
 import random
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +127,45 @@ def test_run_that_stopped_ends_as_if_it_had_not(run, dataset, same_weights, tmp_
     for one, other in zip(its_history, history, strict=True):
         for name in ("train/loss", "train/accuracy", "validation/accuracy", "train/learning_rate"):
             assert one[name] == other[name]
+
+
+class Elsewhere:
+    """A store in a folder, in the place of the mirror in an object store."""
+
+    url = "s3://bucket/key"
+
+    def __init__(self, folder):
+        self.folder, self.offered = folder, []
+        folder.mkdir()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.offered.append("closed")
+
+    def offer(self, path, progress):
+        self.offered.append(progress)
+        shutil.copy(path, self.folder / "copy")
+
+    def further(self, progress, folder):
+        if (self.folder / "copy").exists() and self.offered[-2] > tuple(progress):
+            folder.mkdir(exist_ok=True)
+            yield Path(shutil.copy(self.folder / "copy", folder / "fetched"))
+
+
+def test_another_machine_goes_on_from_the_store_as_if_nothing_had_happened(run, same_weights, tmp_path):
+    settings, mirror, resumed_from = {"checkpoint_seconds": 0.0}, Elsewhere(tmp_path / "store"), []
+    undisturbed, _ = run(**settings)
+    with pytest.raises(StopError):
+        run(checkpoint=tmp_path / "first" / "run.safetensors", mirror=mirror, on_epoch=stop_at(2), **settings)
+    assert mirror.offered[-1] == "closed"  # what was offered last is waited for, whatever happened
+    assert (0, 2) in mirror.offered and max(mirror.offered[:-1]) > (1, 0)
+    second = {"checkpoint": tmp_path / "second" / "run.safetensors", "mirror": mirror, "on_resume": resumed_from.append}
+    resumed, _ = run(**second, **settings)
+    assert same_weights(resumed, undisturbed)
+    (place,) = resumed_from
+    assert place.startswith("epoch 2, step ") and place.endswith(" of s3://bucket/key")
 
 
 STRONG = {
