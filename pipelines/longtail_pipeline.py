@@ -6,9 +6,9 @@ from kfp import dsl
 
 from components.backbone_training.component import backbone_training
 from components.data_imbalancing.component import data_imbalancing
-from components.feature_extraction.component import feature_extraction
 from components.hessian_analysis.component import hessian_analysis
 from pipelines.policy import POLICY, apply
+from pipelines.shards import frozen_features
 from pipelines.tail import from_features
 
 
@@ -48,9 +48,7 @@ def longtail_pipeline(
     curved = hessian_analysis(dataset=images, backbone=network, config=hessian, seed=seed)
     apply(curved, POLICY["hessian_analysis"])
 
-    extracted = feature_extraction(dataset=images, backbone=network, config=features, seed=seed)
-    apply(extracted, POLICY["feature_extraction"])
-    frozen = extracted.outputs["features"]
+    frozen = frozen_features(dataset=images, backbone=network, config=features, seed=seed)
 
     compared, heads = from_features(
         backbone=network,

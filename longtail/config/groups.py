@@ -116,6 +116,12 @@ class BackboneConfig:
     """Small data sets get more epochs until there are so many steps in all."""
     batch_size: int = number(128, minimum=1)
     """Images of a step, over all processes."""
+    processes: int = number(1, minimum=1)
+    """Processes that share the work of a step, a divisor of `batch_size`. Neither this nor `launcher` changes what a
+    checkpoint is of: a training may go on with another number."""
+    launcher: str = choice("torchrun", "trainjob", "pytorchjob")
+    """What starts more than one process: `torchrun` in the step's own container, or a job of Kubeflow's trainer, of
+    version 2 (`trainjob`) or 1 (`pytorchjob`), with a pod for each."""
     learning_rate: float = number(0.2, minimum=0.0)
     """Largest learning rate of SGD."""
     schedule: str = choice("onecycle", "cosine", "cosine_epochs", "constant")
@@ -158,6 +164,9 @@ class FeaturesConfig:
     """Augmented views of the training split, beside the clean one."""
     batch_size: int = number(256, minimum=1)
     """Images of a forward pass."""
+    shards: int = number(1, minimum=1, maximum=1000)
+    """Parts that the images are split into, each turned into features by a task of its own beside the others; the
+    features are the same."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from longtail.artifacts import artifact_digest, new_artifact, open_artifact, wri
 from longtail.config import FeaturesConfig
 from longtail.data.dataset import Dataset
 from longtail.errors import InputError
+from longtail.features import shards
+from longtail.features.shards import WHOLE, Shard
 from longtail.networks import ImageClassifier
 from longtail.training.batches import Images
 
@@ -21,6 +23,7 @@ SCHEMA = "longtail.features"
 SCHEMA_VERSION = 1
 EXAMPLE = "example.npy"
 SCALING = "scaling.npy"
+
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -99,8 +102,11 @@ def extract(
     *,
     seed: int,
     progress: Progress | None = None,
+    shard: Shard = WHOLE,
 ) -> None:
     """Write the features of every split, and augmented views of the training split.
+
+    A shard holds whole batches, so that merged shards are bit for bit what one task writes on such a machine.
 
     Args:
         classifier: Its backbone is used in eval mode.
@@ -110,11 +116,13 @@ def extract(
         out: Where the artifact appears.
         seed: Of the augmented views.
         progress: Called with images done and images in all.
+        shard: Which part of each split; a part is an artifact for `merge_shards` alone.
     """
     classifier.eval().to(memory_format=torch.channels_last)
     names = [name for name in ("train", "validation", "test") if dataset.has_split(name)]
     views = {name: 1 + (config.views if name == "train" else 0) for name in names}
-    total = sum(len(dataset.split(name)) * number for name, number in views.items())
+    rows = {name: shard.rows(len(dataset.split(name)), config.batch_size) for name in names}
+    total = sum(len(rows[name]) * number for name, number in views.items())
     fields: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "train_counts": dataset.train_counts.tolist(),
@@ -122,7 +130,11 @@ def extract(
         "dataset_digest": dataset.digest,
         "subset_sha256": dataset.subset_sha256,
     }
-    with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
+    schema = (SCHEMA, SCHEMA_VERSION)
+    if shard.count > 1:
+        schema = (shards.SCHEMA, shards.SCHEMA_VERSION)
+        fields["shard"] = [shard.index, shard.count]
+    with new_artifact(out, *schema, fields) as folder:
         np.save(folder / EXAMPLE, dataset.split("test").images(np.arange(2)))
         done = 0
 
@@ -136,14 +148,21 @@ def extract(
         for name in names:
             split, target = dataset.split(name), folder / name
             target.mkdir()
-            np.save(target / "labels.npy", split.labels)
-            np.save(target / "ids.npy", split.ids)
+            np.save(target / "labels.npy", split.labels[slice(rows[name].start, rows[name].stop)])
+            np.save(target / "ids.npy", split.ids[slice(rows[name].start, rows[name].stop)])
             images = Images(split, classifier.mean.device)
             for view in range(views[name]):
                 generator = torch.Generator().manual_seed(seed * 1_000_003 + view)
                 kind, file = augmentation if view else "none", target / f"view-{view}.npy"
                 write_view(
-                    classifier, images, kind, file, batch_size=config.batch_size, generator=generator, passed=counted
+                    classifier,
+                    images,
+                    kind,
+                    file,
+                    batch_size=config.batch_size,
+                    generator=generator,
+                    passed=counted,
+                    shard=shard,
                 )
 
 
@@ -156,6 +175,7 @@ def write_view(
     batch_size: int,
     generator: torch.Generator,
     passed: Callable[[Floats], Floats] = lambda block: block,
+    shard: Shard = WHOLE,
 ) -> None:
     """Write the features (N, D) of one view of a split as an npy file.
 
@@ -167,9 +187,13 @@ def write_view(
         batch_size: Images of a forward pass.
         generator: Of the augmentation.
         passed: Every block of features goes through it.
+        shard: Which rows.
     """
-    rows, size = torch.arange(len(images.split)), int(classifier.backbone.feature_size)  # type: ignore[arg-type]
-    blocks = _blocks(classifier, images, rows.split(batch_size), augmentation, generator)
+    mine, size = shard.rows(len(images.split), batch_size), int(classifier.backbone.feature_size)  # type: ignore[arg-type]
+    rows = torch.arange(mine.start, mine.stop)
+    for _ in range(0, mine.start, batch_size):
+        images.pass_over(batch_size, augmentation, generator)
+    blocks = _blocks(classifier, images, rows.split(batch_size) if len(rows) else (), augmentation, generator)
     write_array(file, (len(rows), size), np.float32, map(passed, blocks))
 
 

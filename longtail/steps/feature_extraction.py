@@ -4,12 +4,12 @@ from typing import Any
 
 from longtail.config import FeaturesConfig
 from longtail.data.dataset import Dataset
-from longtail.features import extract
+from longtail.features import WHOLE, Shard, extract
 from longtail.networks import load
 from longtail.steps.execution import Context
 
 
-def run(config: FeaturesConfig, context: Context) -> dict[str, dict[str, Any]]:
+def run(config: FeaturesConfig, context: Context, shard: Shard = WHOLE) -> dict[str, dict[str, Any]]:
     """Return metadata of the `features` artifact that it writes."""
     classifier, manifest = load(context.inputs["backbone"])
     dataset = Dataset.open(context.inputs["dataset"])
@@ -21,5 +21,6 @@ def run(config: FeaturesConfig, context: Context) -> dict[str, dict[str, Any]]:
         context.outputs["features"],
         seed=context.seed,
         progress=context.progress("images"),
+        shard=shard,
     )
     return {"features": {"views": config.views}}

@@ -96,6 +96,20 @@ FEATURE_STEPS: dict[str, Step] = {
 }
 """Steps before `calibrated_sampling` in a run that starts from features."""
 
+SHARD_STEPS: dict[str, Step] = {
+    "feature_shard": Step(
+        "turn a part of the images into features",
+        FeaturesConfig,
+        "features",
+        ("dataset", "backbone"),
+        ("feature_shard",),
+    ),
+    "feature_merge": Step(
+        "put the parts of the features together", FeaturesConfig, "features", ("feature_shards",), ("features",)
+    ),
+}
+"""Steps in place of `feature_extraction` in a run with more than one of `features.shards`."""
+
 SWEEP_STEPS: dict[str, Step] = {
     "sweep_summary": Step(
         "tabulate accuracy over settings and seeds", SweepConfig, "sweep", ("results",), ("summary",), page=True
@@ -103,4 +117,4 @@ SWEEP_STEPS: dict[str, Step] = {
 }
 """Steps over many runs of the pipeline."""
 
-EVERY_STEP = STEPS | FEATURE_STEPS | SWEEP_STEPS
+EVERY_STEP = STEPS | FEATURE_STEPS | SHARD_STEPS | SWEEP_STEPS

@@ -42,7 +42,7 @@ def _call(step: str, folder: Path, inputs: dict, config: dict | None = None, **p
         parameters.setdefault("data_digest", "")
     elif step != "evaluation":
         parameters.setdefault("seed", SEED)
-    readme.load(step).python_func(**inputs, **outputs, config=CONFIGS[step] | (config or {}), **parameters)
+    readme.load(step).python_func(**inputs, **outputs, config=CONFIGS.get(step, {}) | (config or {}), **parameters)
     return outputs
 
 

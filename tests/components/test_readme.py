@@ -9,12 +9,13 @@ import pytest
 from components import readme
 from longtail.steps.registry import EVERY_STEP
 
+KINDS = ("Artifact", "Dataset", "HTML", "Metrics", "Model")
 ARTIFACT = {
     "type": "object",
     "required": ["type"],
     "additionalProperties": False,
     "properties": {
-        "type": {"enum": ["Artifact", "Dataset", "HTML", "Metrics", "Model", "list of Artifact", "list of Model"]},
+        "type": {"enum": [*KINDS, *(f"list of {kind}" for kind in KINDS)]},
         "schema": {"type": "string", "pattern": r"^longtail\.[a-z]+$"},
         "schema_version": {"type": "integer", "minimum": 1},
     },
@@ -44,6 +45,7 @@ WRITERS = {
     "longtail.dataset": "longtail.data.dataset",
     "longtail.network": "longtail.networks.classifier",
     "longtail.features": "longtail.features.extraction",
+    "longtail.shard": "longtail.features.shards",
     "longtail.samples": "longtail.calibration.artifact",
     "longtail.hessian": "longtail.hessian.report",
     "longtail.results": "longtail.steps.evaluation",

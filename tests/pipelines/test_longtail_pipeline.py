@@ -7,11 +7,13 @@ import pytest
 from longtail.config import PipelineConfig
 from longtail.settings import resolve
 from longtail.steps import STEPS
+from longtail.steps.registry import SHARD_STEPS
 from pipelines import longtail_pipeline
 from pipelines.compiled import UNUSED, specification
 
 SOURCE = Path(longtail_pipeline.__file__)
 TAIL = SOURCE.with_name("tail.py")
+FEATURES = SOURCE.with_name("shards.py")
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +60,12 @@ def test_no_logic_and_no_images_in_the_file():
 
 
 def test_every_step_is_in_it_once():
-    nodes = [node for path in (SOURCE, TAIL) for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for path in (SOURCE, TAIL, FEATURES) for node in ast.walk(ast.parse(path.read_text()))]
     calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
-    for step in STEPS:
+    steps = STEPS | SHARD_STEPS
+    for step in steps:
         assert calls.count("comparison" if step == "evaluation" else step) == 1
-    assert calls.count("apply") == len(STEPS)
+    assert calls.count("apply") == len(steps)
 
 
 def test_every_module_of_the_folder_is_small():

@@ -11,7 +11,7 @@ FOLDER = Path(importlib.import_module("longtail.steps").__file__).parent
 
 
 def test_the_steps_are_the_modules_that_run():
-    beside = {"__init__", "events", "execution", "registry"}
+    beside = {"__init__", "checkpoints", "events", "execution", "registry"}
     assert set(EVERY_STEP) == {path.stem for path in FOLDER.glob("*.py")} - beside
 
 

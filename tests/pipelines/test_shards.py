@@ -1,0 +1,102 @@
+"""The pipeline with the images split into parts."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from google.protobuf import json_format
+from kfp import dsl
+
+from components.backbone_training.component import backbone_training
+from components.data_imbalancing.component import data_imbalancing
+from longtail.artifacts import artifact_digest
+from longtail.settings import resolve
+from pipelines.compiled import specification
+from pipelines.grid import plan
+from pipelines.policy import POLICY
+from pipelines.policy_file import Installation
+from pipelines.shards import frozen_features, split
+from pipelines.sweep_pipeline import sweep_specification
+
+
+class Both(NamedTuple):
+    """Features of one task, and of two put together."""
+
+    whole: dsl.Dataset
+    parts: dsl.Dataset
+
+
+def config(shards):
+    return resolve("digits", [f"features.shards={shards}"])
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return specification(config(3), "0" * 64)
+
+
+def test_parts_are_extracted_side_by_side_and_put_together(documents):
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    assert "feature-extraction" not in tasks
+    (loop,) = [task for name, task in tasks.items() if task.get("parameterIterator", {}).get("items", {}).get("raw")]
+    assert json.loads(loop["parameterIterator"]["items"]["raw"]) == [0, 1, 2]
+    inner = documents[0]["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    assert set(inner) == {"feature-shard"}
+    assert loop["taskInfo"]["name"] in tasks["feature-merge"]["dependentTasks"]
+    readers = {name for name, task in tasks.items() if "feature-merge" in task.get("dependentTasks", ())}
+    assert {"calibrated-sampling", "evaluation", "head-curvature"} <= readers
+
+
+def test_kubeflows_own_schema_reads_every_field(documents):
+    from kfp.kubernetes import kubernetes_executor_config_pb2
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for value in executors.values():
+        json_format.ParseDict(value, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+    assert {"exec-feature-shard", "exec-feature-merge"} <= set(executors)
+
+
+def test_one_part_is_the_pipeline_without_parts(documents):
+    one = specification(config(1), "0" * 64)
+    assert "feature-extraction" in one[0]["root"]["dag"]["tasks"]
+    assert "feature-shard" not in json.dumps(one)
+    assert specification(config(1), "0" * 64) == one  # also after one with parts was built
+
+
+def test_parts_have_their_installations_policy():
+    policy = dataclasses.replace(POLICY["feature_shard"], cpu="7")
+    spec, _ = specification(config(2), "", Installation({**POLICY, "feature_shard": policy}))
+    resources = spec["deploymentSpec"]["executors"]["exec-feature-shard"]["container"]["resources"]
+    assert "7" in json.dumps(resources)
+
+
+def test_points_of_a_sweep_are_split_too():
+    sweep = plan("digits", [], "0,1", ["features.shards=2"])
+    assert "comp-feature-shard" in json.dumps(sweep_specification(sweep, ["", ""])[0])
+
+
+@pytest.mark.local
+def test_the_local_runner_puts_parts_together(tmp_path, monkeypatch):
+    """Bit for bit what one task writes: the two artifacts have one digest."""
+    from kfp import local
+
+    monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/none/mlflow.db")
+
+    @dsl.pipeline
+    def twice(data: dict, backbone: dict, features: dict) -> Both:
+        images = data_imbalancing(config=data, data_digest="").outputs["dataset"]
+        network = backbone_training(dataset=images, config=backbone, seed=1).outputs["backbone"]
+        given = {"dataset": images, "backbone": network, "config": features, "seed": 1}
+        whole = frozen_features(**given)
+        with split(2):
+            parts = frozen_features(**given)
+        return Both(whole, parts)
+
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "steps"))
+    outputs = twice(data={}, backbone={"epochs": 1}, features={"views": 1, "shards": 2}).outputs
+    assert artifact_digest(Path(outputs["whole"].path)) == artifact_digest(Path(outputs["parts"].path))
