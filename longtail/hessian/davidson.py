@@ -36,7 +36,7 @@ class DavidsonRun:
     def __init__(self, sketch: Sketch | None, random: Tensor, steps: int, accuracy: float) -> None:
         self._sketch, self._steps, self._accuracy = sketch, min(steps, random.numel()), accuracy
         starts = [random] if sketch is None else sketch.leading(2 if sketch.ratio > _NEAR else 1)
-        self._waiting = [start / torch.linalg.vector_norm(start) for start in starts][: self._steps]
+        self._waiting: list[Tensor] = [start / torch.linalg.vector_norm(start) for start in starts][: self._steps]
         self._basis: list[Tensor] = []  # orthonormal
         self._products: list[Tensor] = []
         self.done = False
