@@ -56,7 +56,7 @@ def _environment(processes: int) -> dict[str, str]:
 
 @contextmanager
 def _ended(process: "subprocess.Popen[bytes]") -> Generator["subprocess.Popen[bytes]"]:
-    """Leave no process behind if the block fails."""
+    """Yield the process; none is left behind if the block fails."""
     try:
         yield process
     finally:

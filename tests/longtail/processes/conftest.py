@@ -34,7 +34,7 @@ def environment(monkeypatch, tmp_path):
 
 @pytest.fixture
 def train(dataset, monkeypatch):
-    """Return a function that runs the step: `train(folder, home=None, **settings)` gives network, manifest, metadata."""
+    """Return a function that runs the step and gives its network, manifest and metadata."""
 
     def call(folder, home=None, **settings):
         monkeypatch.setenv("LONGTAIL_HOME", str(home or folder / "home"))

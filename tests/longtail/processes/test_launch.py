@@ -63,7 +63,7 @@ class FakeKubernetes(ThreadingHTTPServer):
             return 200, POD
         if self.refuses:
             return self.refuses, {"message": "no"}
-        base, _, name = path.partition("jobs/")
+        name = path.partition("jobs/")[2]
         if method == "POST":
             name = body["metadata"]["name"]
             if name in self.objects:
