@@ -131,7 +131,7 @@ def bench_top(case: Case) -> None:
     """
 
     def ours(accuracy: float) -> dict[str, float]:
-        operator = BlockOperator(case.objective.in_parts(32), case.blocks, "hessian")
+        operator = BlockOperator(case.objective, case.blocks, "hessian")  # keeps its graph, as the peer does
         found = iterative_spectra(
             operator,
             set(),

@@ -70,9 +70,8 @@ def sketches(
     Returns:
         The estimate of each block, without those that are zero; nothing if S cannot be factored.
     """
-    samples = objective.samples
-    parts = objective.in_parts(max(_LEAST_PART, -(-samples // _ROWS)))
-    passes = min(_MOST_PASSES, -(-_ROWS * _LEAST_PART // samples))
+    parts = objective.in_parts(max(_LEAST_PART, -(-objective.samples // _ROWS)))
+    passes = _passes(objective.samples)
     wanted = {name: objective.parameters[name] for names in blocks.values() for name in names}
     size = sum(parameter.numel() for parameter in wanted.values())
     like = next(iter(wanted.values())).detach()
@@ -106,6 +105,16 @@ def sketches(
     places = dict(zip(wanted, found[:, :size].split([p.numel() for p in wanted.values()], dim=1), strict=True))
     estimates = {block: _sketch(torch.cat([places[name] for name in names], dim=1)) for block, names in blocks.items()}
     return {block: sketch for block, sketch in estimates.items() if sketch.values[-1] > 0}
+
+
+def sketch_cost(samples: int) -> float:
+    """Return the cost of all sketches of so many samples, in gradients, by operation count."""
+    return (1 + 2 * _passes(samples)) / 3
+
+
+def _passes(samples: int) -> int:
+    """Return how often the data is passed backward, so that parts of the least size give all rows."""
+    return min(_MOST_PASSES, -(-_ROWS * _LEAST_PART // samples))
 
 
 def _sketch(rows: Tensor) -> Sketch:

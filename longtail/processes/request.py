@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from longtail.errors import InputError
+from longtail.processes.handover import put_text
+from longtail.storage.client import is_url
 
 FAILURE = "LONGTAIL_FAILURE"
-"""Names the file that a process of a group appends its failure to; a pod's is its termination message."""
+"""Names the file, or the `s3://` address, where the processes of a group tell their failures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +44,23 @@ class Request:
 
 @contextmanager
 def telling() -> Generator[None]:
-    """Tell the file that LONGTAIL_FAILURE names why the block failed; one write, so that processes may share it."""
+    """Tell why the block failed where LONGTAIL_FAILURE says.
+
+    Yields:
+        Nothing.
+    """
     try:
         yield
-    except BaseException as error:
-        code = 2 if isinstance(error, InputError) else error.code if isinstance(error, SystemExit) else 1
-        message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        if place := os.environ.get(FAILURE):
-            with Path(place).open("ab", buffering=0) as file:
-                file.write(json.dumps({"code": code, "message": message[:2000]}).encode() + b"\n")
+    except Exception as error:
+        known = isinstance(error, InputError)
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        line = json.dumps({"code": 2 if known else 1, "message": message[:2000]}) + "\n"
+        place = os.environ.get(FAILURE, "")
+        if is_url(place):
+            put_text(place, line)
+        elif place:
+            with Path(place).open("ab", buffering=0) as file:  # one write, so that processes may share it
+                file.write(line.encode())
         raise
 
 
@@ -63,7 +73,6 @@ def raise_failure(text: str, otherwise: str) -> None:
 
     Raises:
         InputError: If it was bad input.
-        SystemExit: If the process was told to end.
         RuntimeError: If it failed otherwise.
     """
     first = text.partition("\n")[0]
@@ -74,6 +83,4 @@ def raise_failure(text: str, otherwise: str) -> None:
         raise RuntimeError(f"{otherwise}: {first}" if first else otherwise) from None
     if code == 2:
         raise InputError(message)
-    if code != 1:
-        raise SystemExit(code)
     raise RuntimeError(f"{otherwise}: {message}")

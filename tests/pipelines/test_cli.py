@@ -190,7 +190,7 @@ def test_compile_needs_a_folder_that_exists(refused, tmp_path):
 
 
 def test_a_failed_step_ends_the_run_with_1(home, capsys, monkeypatch, tmp_path):
-    def fail(_config, *, use_cache):
+    def fail(_config, *, use_cache, runner):
         assert use_cache
         raise local.StepError("evaluation", "KeyError: 'x'", tmp_path / "steps.log")
 
@@ -203,7 +203,7 @@ def test_a_failed_step_ends_the_run_with_1(home, capsys, monkeypatch, tmp_path):
 
 
 def test_an_interrupt_says_how_to_go_on(home, capsys, monkeypatch):
-    def interrupt(_config, *, use_cache):
+    def interrupt(_config, *, use_cache, runner):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(local, "run_locally", interrupt)

@@ -289,7 +289,7 @@ def test_unknown_curvature(data):
         analyze(nn.Linear(4, 2).double(), F.cross_entropy, [(data, torch.zeros(15).long())], curvature="fisher")
 
 
-@pytest.mark.parametrize("setting", ["probes", "lanczos_steps", "density_runs"])
+@pytest.mark.parametrize("setting", ["probes", "lanczos_steps", "density_runs", "graph_samples"])
 def test_settings_too_small(setting, data):
     with pytest.raises(InputError, match=f"{setting}=0 is too small: give"):
         analyze(nn.Linear(4, 2).double(), F.cross_entropy, [(data, torch.zeros(15).long())], **{setting: 0})

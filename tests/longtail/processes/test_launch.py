@@ -78,7 +78,14 @@ class FakeKubernetes(ThreadingHTTPServer):
         return 200, self.objects.pop(name) if method == "DELETE" else self.objects[name]
 
     def _carry_out(self, body):
-        done = self.end(body, [process.wait() for process in self.pods(body)] == [0, 0])
+        processes = list(self.pods(body))
+        try:
+            codes = [process.wait(100) for process in processes]
+        except subprocess.TimeoutExpired:
+            codes = []
+        for process in processes:
+            process.kill()
+        done = self.end(body, codes == [0, 0])
         self.objects[body["metadata"]["name"]] = done
 
     def end(self, body, well):
