@@ -12,8 +12,8 @@ def bucket(monkeypatch):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        boto3.client("s3").create_bucket(Bucket="b")
-        yield "s3://b"
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
 
 
 def test_an_artifact_is_given_once_and_taken(bucket, tmp_path):

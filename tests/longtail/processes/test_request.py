@@ -24,5 +24,5 @@ def test_the_first_failure_is_told_and_raised_again(tmp_path, monkeypatch, kind,
 
 
 def test_a_failure_that_nobody_told_is_said_by_its_exit_code():
-    with pytest.raises(RuntimeError, match="^exit code 9$"):
+    with pytest.raises(RuntimeError, match=r"^exit code 9$"):
         raise_failure("", "exit code 9")
