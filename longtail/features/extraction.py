@@ -1,6 +1,7 @@
 """Features of a frozen backbone, as arrays that can be memory-mapped."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -123,18 +124,7 @@ def extract(
     views = {name: 1 + (config.views if name == "train" else 0) for name in names}
     rows = {name: shard.rows(len(dataset.split(name)), config.batch_size) for name in names}
     total = sum(len(rows[name]) * number for name, number in views.items())
-    fields: dict[str, Any] = {
-        "class_names": list(dataset.class_names),
-        "train_counts": dataset.train_counts.tolist(),
-        "views": config.views,
-        "dataset_digest": dataset.digest,
-        "subset_sha256": dataset.subset_sha256,
-    }
-    schema = (SCHEMA, SCHEMA_VERSION)
-    if shard.count > 1:
-        schema = (shards.SCHEMA, shards.SCHEMA_VERSION)
-        fields["shard"] = [shard.index, shard.count]
-    with new_artifact(out, *schema, fields) as folder:
+    with _new(out, dataset, config, shard) as folder:
         np.save(folder / EXAMPLE, dataset.split("test").images(np.arange(2)))
         done = 0
 
@@ -164,6 +154,20 @@ def extract(
                     passed=counted,
                     shard=shard,
                 )
+
+
+def _new(out: Path, dataset: Dataset, config: FeaturesConfig, shard: Shard) -> AbstractContextManager[Path]:
+    """Return the artifact to write: of features, or of a shard of them."""
+    fields: dict[str, Any] = {
+        "class_names": list(dataset.class_names),
+        "train_counts": dataset.train_counts.tolist(),
+        "views": config.views,
+        "dataset_digest": dataset.digest,
+        "subset_sha256": dataset.subset_sha256,
+    }
+    if shard == WHOLE:
+        return new_artifact(out, SCHEMA, SCHEMA_VERSION, fields)
+    return new_artifact(out, shards.SCHEMA, shards.SCHEMA_VERSION, fields | {"shard": [shard.index, shard.count]})
 
 
 def write_view(
