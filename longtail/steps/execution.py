@@ -120,8 +120,9 @@ def run_step(
         given = {key: _local(value) for key, value in inputs.items() if value is not None}
         lineage = _check_inputs(given)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
-        tracked = step_run(label, logged, {}) if _is_first_process() else nullcontext(Run.silent())
-        with tracked as run, local_outputs({key: value.path for key, value in outputs.items()}) as written:
+        first, places = _is_first_process(), {key: value.path for key, value in outputs.items()}
+        tracked = step_run(label, logged, {}) if first else nullcontext(Run.silent())
+        with tracked as run, local_outputs(places, deliver=first) as written:
             folders = {key: _paths(value) for key, value in given.items()}
             context = Context(folders, written, child_seed(seed, label), seed, method, run)
             described = importlib.import_module(f"longtail.steps.{name}").run(settings, context)

@@ -44,11 +44,12 @@ def join(place: str, name: str) -> str:
 
 
 @contextmanager
-def local_outputs(places: Mapping[str, str]) -> Generator[dict[str, Path]]:
+def local_outputs(places: Mapping[str, str], *, deliver: bool = True) -> Generator[dict[str, Path]]:
     """Yield where a step writes its outputs on this machine; those under `s3://` are put there when the block ends.
 
     Args:
         places: Path or `s3://` address of each output, by name: a folder with a manifest, or a file.
+        deliver: False for all processes of a data-parallel step but the one that writes.
 
     Yields:
         The path of each. What cannot be uploaded stays there, and the message says where.
@@ -63,7 +64,7 @@ def local_outputs(places: Mapping[str, str]) -> Generator[dict[str, Path]]:
                 path.parent.mkdir(parents=True, exist_ok=True)
     yield paths
     for name, path in paths.items():
-        if is_url(places[name]) and path.exists():  # only the first process of a data-parallel step writes
+        if deliver and is_url(places[name]) and path.exists():
             _deliver(path, places[name])
             shutil.rmtree(path.parent)
 

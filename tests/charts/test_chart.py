@@ -161,13 +161,14 @@ def test_image_is_fixed_by_content(render, kind):
         assert container["image"].startswith("registry.example.com/longtail/python-cpu@sha256:")
 
 
-def test_training_may_do_five_things_with_two_kinds(render):
+def test_training_may_do_five_things_with_two_kinds_and_read_pods(render):
     rules = render()["Role/longtail-training"]["rules"]
-    assert [(rule["apiGroups"], rule["resources"]) for rule in rules] == [
-        (["trainer.kubeflow.org"], ["trainjobs"]),
-        (["kubeflow.org"], ["pytorchjobs"]),
+    every = {"create", "get", "list", "watch", "delete"}
+    assert [(rule["apiGroups"], rule["resources"], set(rule["verbs"])) for rule in rules] == [
+        (["trainer.kubeflow.org"], ["trainjobs"], every),
+        (["kubeflow.org"], ["pytorchjobs"], every),
+        ([""], ["pods"], {"get"}),
     ]
-    assert all(set(rule["verbs"]) == {"create", "get", "list", "watch", "delete"} for rule in rules)
 
 
 def test_certificates_reach_every_client(render):

@@ -90,6 +90,13 @@ def test_a_step_that_fails_puts_nothing(store):
     assert keys(store) == []
 
 
+def test_a_further_process_puts_nothing_and_leaves_what_is_there(store):
+    with local_outputs({"dataset": URL}, deliver=False) as paths:
+        write(paths["dataset"])
+    assert keys(store) == []
+    assert paths["dataset"].is_dir()
+
+
 def test_a_page_is_one_object(store):
     with local_outputs({"report": "s3://bucket/runs/evaluation.html", "further process": "s3://bucket/none"}) as paths:
         paths["report"].write_text("<p>page</p>")
