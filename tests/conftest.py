@@ -105,6 +105,7 @@ class Seaweed(Server):
             *(weed, "server", "-dir", self.folder / "data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"),
             *(f"-s3.config={self.folder / 's3.json'}", "-volume.max=200", "-master.volumeSizeLimitMB=64"),
             *(f"-{name}={port}" for name, port in self.ports.items()),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # off: their ports are fixed, so two stores would clash
         ]
 
     def is_ready(self):

@@ -144,12 +144,6 @@ def machine(tmp_path_factory, servers):
 
 @pytest.fixture(scope="module")
 def store(servers, tmp_path_factory):
-    """An S3 store beside any other on this machine: without the services that take ports of their own."""
-
-    class Store(servers.Seaweed):
-        def command(self):
-            return [*super().command(), "-s3.port.iceberg=0", "-s3.port.lance=0"]
-
-    server = Store(tmp_path_factory.mktemp("store")).start()
+    server = servers.Seaweed(tmp_path_factory.mktemp("store")).start()
     yield server
     server.kill()
