@@ -13,12 +13,12 @@ from longtail.config import HessianConfig, to_dict
 from longtail.errors import InputError
 from longtail.evaluation import GROUPS, class_groups
 from longtail.features import Features, has_own
+from longtail.head_curvature.blocks import ALL, class_traces, head_blocks, set_unit_length
+from longtail.head_curvature.figures import heads_figure
+from longtail.head_curvature.report import HeadCurvature, sentence, shares
 from longtail.hessian.subset import balanced_rows
 from longtail.networks import ImageClassifier, load_retrained, normalises_features
 from longtail.pages import Details, Plot, Section, Table, Text, html_report
-from longtail.retraining.head_curvature import ALL, class_traces, head_blocks, set_unit_length
-from longtail.retraining.head_figures import heads_figure
-from longtail.retraining.head_report import HeadCurvature, sentence, shares
 from longtail.steps.execution import Context
 
 if TYPE_CHECKING:

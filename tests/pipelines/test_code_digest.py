@@ -44,7 +44,7 @@ def test_a_copy_has_the_digests_of_the_original(digests):
         ("retraining/head.py", {"classifier_retraining"}),
         # The loop penalises curvature.
         ("hessian/lanczos.py", set(STEPS) - {"data_imbalancing"}),
-        ("hessian/heads.py", {"head_curvature"}),
+        ("head_curvature/blocks.py", {"head_curvature"}),
         ("evaluation/metrics.py", {"evaluation", "head_curvature"}),
         ("steps/evaluation.py", {"evaluation"}),
         ("steps/execution.py", set(STEPS)),

@@ -11,10 +11,10 @@ from longtail.artifacts import new_artifact, open_artifact
 from longtail.config import HessianConfig
 from longtail.errors import InputError
 from longtail.features import Features
+from longtail.head_curvature.blocks import class_traces, set_unit_length
 from longtail.hessian import analyze
 from longtail.hessian.subset import balanced_rows
 from longtail.networks import build, load, save
-from longtail.retraining.head_curvature import class_traces, set_unit_length
 from longtail.steps import head_curvature
 from longtail.tracking.recording import Run
 

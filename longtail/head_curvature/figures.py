@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from longtail.drawing import INK, colours, legend_above, literal, new_figure, quiet
-from longtail.retraining.head_curvature import ALL, Block
-from longtail.retraining.head_report import HeadCurvature, number
+from longtail.head_curvature.blocks import ALL, Block
+from longtail.head_curvature.report import HeadCurvature, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,9 +1,9 @@
 import pytest
 
+from longtail.head_curvature.blocks import Block
+from longtail.head_curvature.figures import heads_figure
+from longtail.head_curvature.report import HeadCurvature
 from longtail.pages import png
-from longtail.retraining.head_curvature import Block
-from longtail.retraining.head_figures import heads_figure
-from longtail.retraining.head_report import HeadCurvature
 
 
 def heads(number, groups=("many", "medium", "few"), residual=0.0):

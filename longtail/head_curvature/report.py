@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from longtail.retraining.head_curvature import ALL, Block
+from longtail.head_curvature.blocks import ALL, Block
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from longtail.config import HessianConfig
+from longtail.head_curvature.blocks import ALL, HeadRows, class_traces, head_blocks, set_unit_length
 from longtail.networks import build_head
-from longtail.retraining.head_curvature import ALL, HeadRows, class_traces, head_blocks, set_unit_length
 
 CLASSES, SIZE = 5, 4
 MEMBERS = {"many": np.array([3, 0]), "medium": np.array([1]), "few": np.array([4, 2])}

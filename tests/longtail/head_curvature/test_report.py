@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from longtail.retraining.head_curvature import Block
-from longtail.retraining.head_report import HeadCurvature, sentence, shares
+from longtail.head_curvature.blocks import Block
+from longtail.head_curvature.report import HeadCurvature, sentence, shares
 
 
 @pytest.fixture
