@@ -3,6 +3,7 @@
 import threading
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -98,9 +99,9 @@ def store(moto_port, proxy, use_store, tmp_path, monkeypatch):
     monkeypatch.setenv("LONGTAIL_PATIENCE", "60")
     monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
     use_store(moto_port)
+    reset = Request(f"http://127.0.0.1:{moto_port}/moto-api/reset", method="POST")
+    urlopen(reset).close()  # all of moto's servers in a process have the same objects
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     use_store(proxy.server_port)
-    yield client
-    for entry in client.list_objects_v2(Bucket="bucket").get("Contents", []):
-        client.delete_object(Bucket="bucket", Key=entry["Key"])
+    return client
