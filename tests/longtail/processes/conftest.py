@@ -46,3 +46,15 @@ def train(dataset, monkeypatch):
         return classifier, read_json(folder / "backbone" / "manifest.json"), outputs["backbone"].metadata
 
     return call
+
+
+@pytest.fixture
+def use_kubeconfig(monkeypatch):
+    """Return a function that points this process at a kubeconfig, whether its client has read the variable or not."""
+
+    def use(path):
+        monkeypatch.setenv("KUBECONFIG", str(path))
+        for module in ("kubernetes.config", "kubernetes.config.kube_config"):
+            monkeypatch.setattr(f"{module}.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+
+    return use

@@ -6,8 +6,7 @@ from longtail.errors import InputError
 from longtail.processes.jobs import Job
 
 
-def test_without_kubernetes_there_is_no_job(tmp_path, monkeypatch):
-    missing = str(tmp_path / "none")
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", missing)
+def test_without_kubernetes_there_is_no_job(tmp_path, use_kubeconfig):
+    use_kubeconfig(tmp_path / "none")
     with pytest.raises(InputError, match="no Kubernetes is known here"):
         Job("trainjob", "name")

@@ -144,7 +144,7 @@ def store(servers, use_store, monkeypatch):
 
 
 @pytest.fixture
-def kubernetes(servers, monkeypatch, tmp_path):
+def kubernetes(servers, monkeypatch, use_kubeconfig, tmp_path):
     """A Kubernetes that this process is told of by KUBECONFIG."""
     server = FakeKubernetes(servers.free_port())
     context = {"cluster": "c", "user": "u", "namespace": "team"}
@@ -157,10 +157,9 @@ def kubernetes(servers, monkeypatch, tmp_path):
         "users": [{"name": "u", "user": {}}],
     }
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(text))
-    for name, value in {"KUBECONFIG": str(tmp_path / "kubeconfig"), "KFP_POD_NAME": "step-pod"}.items():
-        monkeypatch.setenv(name, value)
+    use_kubeconfig(tmp_path / "kubeconfig")
+    monkeypatch.setenv("KFP_POD_NAME", "step-pod")
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("LONGTAIL_PATIENCE", "0")
     yield server
     server.shutdown()
@@ -259,10 +258,8 @@ def test_pods_need_a_store(train, kubernetes, tmp_path, capsys):
     assert "needs LONGTAIL_CHECKPOINTS=s3://... to reach its pods" in capsys.readouterr().err
 
 
-def test_without_kubernetes_there_is_no_job(train, store, tmp_path, monkeypatch, capsys):
-    missing = str(tmp_path / "none")
-    monkeypatch.setenv("KUBECONFIG", missing)
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", missing)
+def test_without_kubernetes_there_is_no_job(train, store, tmp_path, use_kubeconfig, capsys):
+    use_kubeconfig(tmp_path / "none")
     with pytest.raises(SystemExit):
         train(tmp_path / "out", processes=2, launcher="trainjob")
     assert "but no Kubernetes is known here" in capsys.readouterr().err
