@@ -1,13 +1,15 @@
 """Step 7: all classifiers side by side on the whole test set, by how many training images a class has."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
-from longtail.artifacts import new_artifact, write_json
+from longtail.artifacts import new_artifact, sha256_json, write_json
 from longtail.config import EvaluationConfig, to_dict
 from longtail.errors import InputError
 from longtail.evaluation import (
@@ -29,6 +31,8 @@ from longtail.steps.execution import Context
 
 SCHEMA = "longtail.results"
 SCHEMA_VERSION = 1
+PREDICTIONS = "predictions.safetensors"
+"""File with int32 tensors `labels` (N,) and `predictions/<method>` (N,) of the test set."""
 ROWS = 4096
 """Test rows that are classified at once."""
 
@@ -37,8 +41,10 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
     """Return the metrics; the `results` artifact (JSON and a table) and the page are written."""
     features = Features.open(context.inputs["features"])
     evaluations: dict[str, Evaluation] = {}
+    tensors = {"labels": np.array(features.labels("test"), dtype=np.int32)}
     for path, classifier, manifest in load_retrained(context.inputs["classifiers"], features.digest):
         predictions = _predictions(classifier, features_to_test(path, manifest, features), path)
+        tensors[f"predictions/{manifest['method']}"] = predictions.astype(np.int32)
         evaluations[manifest["method"]] = evaluate(
             predictions,
             features.labels("test"),
@@ -52,10 +58,13 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
         "train_counts": features.train_counts.tolist(),
         "many_above": config.many_above,
         "few_below": config.few_below,
+        "dataset_digest": features.dataset_digest,
+        "test_digest": _test_digest(features),
     }
     with new_artifact(context.outputs["results"], SCHEMA, SCHEMA_VERSION, fields) as folder:
         write_json(folder / "evaluations.json", {name: value.to_dict() for name, value in evaluations.items()})
         (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
+        save_file(tensors, folder / PREDICTIONS)
     metrics = {
         f"test/{name}_{group}": float(value)
         for name, evaluation in evaluations.items()
@@ -68,6 +77,15 @@ def run(config: EvaluationConfig, context: Context) -> dict[str, dict[str, Any]]
     context.outputs["report"].write_text(page, encoding="utf-8")
     context.run.log_text(page, "report.html")
     return {"metrics": metrics}
+
+
+def _test_digest(features: Features) -> str:
+    """Return the SHA-256 that two runs share if they are tested on the same images or rows, in the same order."""
+    ids = np.load(features.path / "test" / "ids.npy", mmap_mode="r", allow_pickle=False)
+    digest = hashlib.sha256(sha256_json([features.dataset_digest, features.class_names]).encode())
+    for values in (ids, features.labels("test")):
+        digest.update(np.ascontiguousarray(values, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from longtail.artifacts import open_artifact
 from longtail.errors import InputError
@@ -59,6 +61,30 @@ def test_the_run_the_table_and_the_page_say_the_same(call, artifacts, tmp_path):
     assert texts == {"table.txt": table.removesuffix("\n"), "report.html": page}
     figures = {call.args[1] for call in run.log_figure.call_args_list}
     assert figures == {"groups.png", "per_class.png", "tail_confusion.png", "confusion_tailcalib.png"}
+
+
+def test_the_predictions_are_kept_with_what_they_are_of(call, artifacts, tmp_path):
+    done, features = call("evaluation", tmp_path, artifacts), Features.open(artifacts["features"])
+    tensors = load_file(done.outputs["results"] / evaluation.PREDICTIONS)
+    assert {name: value.dtype.name for name, value in tensors.items()} == dict.fromkeys(
+        ("labels", "predictions/baseline", "predictions/tailcalib"), "int32"
+    )
+    assert np.array_equal(tensors["labels"], features.labels("test"))
+    for method, scores in evaluations(done).items():
+        right = tensors[f"predictions/{method}"] == tensors["labels"]
+        assert scores["top1"] == pytest.approx(100 * right.mean())
+
+
+def test_the_test_digest_names_the_data_the_rows_and_their_labels(artifacts):
+    features = Features.open(artifacts["features"])
+    same = evaluation._test_digest(replace(features, train_counts=features.train_counts + 1, digest="0" * 64))
+    assert same == evaluation._test_digest(features)
+    others = {
+        evaluation._test_digest(replace(features, dataset_digest="0" * 64)),
+        evaluation._test_digest(replace(features, class_names=features.class_names[::-1])),
+        same,
+    }
+    assert len(others) == 3
 
 
 def test_classifiers_of_other_features_are_refused(call, artifacts, tmp_path):
