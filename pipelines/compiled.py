@@ -34,7 +34,7 @@ def content_digest(config: PipelineConfig) -> str:
 def arguments(config: PipelineConfig, data_digest: str) -> dict[str, Any]:
     """Return the pipeline's parameters for a configuration."""
     values = used_settings(config)
-    del values["start"]
+    del values["start"], values["promotion"]  # what is compiled, no parameters
     retraining = values["retraining"]
     methods = list(retraining.pop("methods"))
     return {**values, "methods": methods, "data_digest": data_digest}

@@ -15,6 +15,7 @@ from longtail.config.groups import (
     SweepConfig,
 )
 from longtail.config.parsing import parse, to_dict
+from longtail.config.promotion import PromotionConfig
 from longtail.config.table import HeadConfig, TableConfig
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "HessianConfig",
     "LossConfig",
     "PipelineConfig",
+    "PromotionConfig",
     "RetrainingConfig",
     "SweepConfig",
     "TableConfig",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from longtail.config.curvature import CurvatureConfig, TracePenaltyConfig
 from longtail.config.fields import choice, items, name, number
+from longtail.config.promotion import PromotionConfig
 from longtail.config.table import HeadConfig, TableConfig
 
 
@@ -289,5 +290,6 @@ class PipelineConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     table: TableConfig = field(default_factory=TableConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    promotion: PromotionConfig = field(default_factory=PromotionConfig)
     seed: int = number(1, minimum=0)
     """Each step draws from a child of it."""

@@ -14,6 +14,7 @@ from longtail.config import (
     HessianConfig,
     LossConfig,
     PipelineConfig,
+    PromotionConfig,
     RetrainingConfig,
     TracePenaltyConfig,
     parse,
@@ -33,6 +34,7 @@ CONFIGS = [
     RetrainingConfig,
     HessianConfig,
     EvaluationConfig,
+    PromotionConfig,
     PipelineConfig,
 ]
 
