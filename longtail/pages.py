@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 from longtail.errors import InputError
@@ -19,31 +19,49 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PIXELS_PER_INCH = 150
-_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?\s?%?|–|")
+_SECTIONS_WITHOUT_LINKS = 3
+_SECTION = re.compile(r"<section[^>]*>\s*<h2>(.*?)</h2>(.*?)</section>", re.DOTALL)
+_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?( \([+\-−]?[\d.,]+(–| to )[+\-−]?[\d.,]+\))?\s?%?|–|")
 _STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --muted: #57606a; --line: #d8dee4; --strong: #8c959f;
+  --code: #f6f8fa; --link: #0550ae; }
+@media (prefers-color-scheme: dark) { :root { --page: #14181d; --ink: #dfe5eb; --muted: #9aa6b2; --line: #333b44;
+  --strong: #6e7a86; --code: #1e242b; --link: #79b8ff; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 3rem; max-width: 86rem; background: #fff; color: #1b1f24;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 3rem; max-width: 86rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  overflow-wrap: break-word; }
+a { color: var(--link); }
 h1 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.25; }
-h2 { margin: 2.25rem 0 .6rem; padding-top: .9rem; border-top: 1px solid #d8dee4; font-size: 1.2rem; }
+h2 { margin: 2.25rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--line); font-size: 1.2rem; }
+h3 { margin: 1.6rem 0 .4rem; font-size: 1rem; }
 p { margin: .5rem 0; max-width: 46rem; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; }
-caption, figcaption { color: #57606a; font-size: .9rem; text-align: left; }
+nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 0; list-style: none; }
+.scroll, figure { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; overflow-wrap: normal; }
+caption, figcaption { color: var(--muted); font-size: .9rem; text-align: left; }
 caption { padding-bottom: .4rem; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid #e4e8ec; text-align: left; vertical-align: top; }
-thead th { border-bottom: 2px solid #8c959f; font-weight: 600; vertical-align: bottom; }
+figcaption { position: sticky; left: 0; padding-top: .3rem; }
+th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th:first-child, td:first-child { padding-left: 0; }
+thead th { border-bottom: 2px solid var(--strong); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 400; }
 .number { text-align: right; white-space: nowrap; }
 thead .number { white-space: normal; }
-figure { margin: 1rem 0; }
-img { display: block; max-width: 100%; height: auto; }
+img { display: block; max-width: max(100%, 38rem); height: auto; border-radius: 6px; }
 details { margin: .8rem 0; }
 summary { cursor: pointer; font-weight: 600; }
-pre { margin: .5rem 0; padding: .8rem 1rem; overflow-x: auto; background: #f6f8fa; border-radius: 6px;
+pre { margin: .5rem 0; padding: .8rem 1rem; overflow-x: auto; background: var(--code); border-radius: 6px;
   font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-@media print { body { max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+@media (prefers-color-scheme: dark) { img { padding: .6rem; background: #fff; } }
+@media (max-width: 40rem) { body { padding: 1rem .8rem 2rem; } h1 { font-size: 1.35rem; }
+  th, td { padding: .35rem .55rem; } }
+@media print { :root { color-scheme: light; --page: #fff; --ink: #000; --muted: #444; --line: #ccc; --strong: #777;
+  --code: #fff; --link: #000; }
+  body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3 { break-after: avoid; }
+  figure, tr { break-inside: avoid; } .scroll, figure { overflow: visible; } img { max-width: 100%; padding: 0; }
+  pre { white-space: pre-wrap; } }
 """
 
 
@@ -84,15 +102,30 @@ class Details:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What stands in a section of another page that `html_report` wrote, under a smaller heading if it has one.
+
+    Attributes:
+        title: That section's heading, or another one; may be empty.
+        markup: What stands below it, as `parts` returns it: it is not escaped.
+    """
+
+    title: str
+    markup: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what stands below it."""
 
     title: str
-    blocks: Sequence[Text | Table | Plot | Details]
+    blocks: Sequence[Text | Table | Plot | Details | Part]
 
 
 def html_report(title: str, sections: Sequence[Section]) -> str:
     """Return one HTML page that needs nothing else; all text is escaped.
+
+    Where there are more than three sections, links to them stand at the top.
 
     Args:
         title: Heading of the page.
@@ -103,8 +136,13 @@ def html_report(title: str, sections: Sequence[Section]) -> str:
             detail is not a JSON value.
     """
     body = [f"<h1>{escape(title)}</h1>"]
-    for section in sections:
-        body.append(f"<section>\n<h2>{escape(section.title)}</h2>")
+    if len(sections) > _SECTIONS_WITHOUT_LINKS:
+        links = [
+            f'<li><a href="#section-{place}">{escape(section.title)}</a></li>' for place, section in enumerate(sections)
+        ]
+        body.append(f'<nav aria-label="Sections"><ul>\n{"".join(links)}\n</ul></nav>')
+    for place, section in enumerate(sections):
+        body.append(f'<section id="section-{place}">\n<h2>{escape(section.title)}</h2>')
         body.extend(_block(block) for block in section.blocks)
         body.append("</section>")
     return "\n".join([
@@ -118,6 +156,11 @@ def html_report(title: str, sections: Sequence[Section]) -> str:
     ])
 
 
+def parts(page: str) -> list[Part]:
+    """Return the sections of a page that `html_report` wrote, to be put into another one."""
+    return [Part(unescape(title), body.strip()) for title, body in _SECTION.findall(page)]
+
+
 def png(figure: "Figure") -> bytes:
     """Return a figure as PNG bytes, the same for the same figure."""
     buffer = io.BytesIO()
@@ -125,8 +168,10 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _block(block: Text | Table | Plot | Details) -> str:
+def _block(block: Text | Table | Plot | Details | Part) -> str:
     match block:
+        case Part(title, markup):
+            return f"<h3>{escape(title)}</h3>\n{markup}" if title else markup
         case Text(text):
             return f"<p>{escape(text)}</p>"
         case Table():
@@ -156,7 +201,9 @@ def _table(table: Table) -> str:
         bool(rows) and all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(table.header))
     ]
     marks = [' class="number"' if number else "" for number in numeric]
-    head = "".join(f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(table.header, marks, strict=True))
+    names = "".join(
+        f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(table.header, marks, strict=True)
+    )
     lines = []
     for row in rows:
         cells = [f"<td{mark}>{escape(cell)}</td>" for cell, mark in zip(row, marks, strict=True)]
@@ -164,8 +211,8 @@ def _table(table: Table) -> str:
             cells[0] = f'<th scope="row">{escape(row[0])}</th>'
         lines.append(f"<tr>{''.join(cells)}</tr>")
     caption = f"<caption>{escape(table.caption)}</caption>\n" if table.caption else ""
-    parts = ['<div class="scroll"><table>', f"{caption}<thead><tr>{head}</tr></thead>", "<tbody>", *lines]
-    return "\n".join([*parts, "</tbody>", "</table></div>"])
+    head = ['<div class="scroll" tabindex="0"><table>', f"{caption}<thead><tr>{names}</tr></thead>", "<tbody>", *lines]
+    return "\n".join([*head, "</tbody>", "</table></div>"])
 
 
 def _cell(value: str | float | None) -> str:

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from longtail.errors import InputError
-from longtail.pages import Details, Plot, Section, Table, Text, html_report, png
+from longtail.pages import Details, Part, Plot, Section, Table, Text, html_report, parts, png
 
 HOSTILE = """<script>alert("1")</script> & 'quoted'"""
 
@@ -66,6 +66,28 @@ def test_nothing_comes_from_outside():
     assert "default-src 'none'" in source
 
 
+def test_sections_of_one_page_become_parts_of_another():
+    inner = html_report("inner", [Section(HOSTILE, [Text(HOSTILE), Plot(plot(), "a line")]), Section("empty", [])])
+    found = parts(inner)
+    assert [part.title for part in found] == [HOSTILE, "empty"]
+    source = html_report("outer", [Section("s", [*found, Part("", found[0].markup)])])
+    page = Page(source)
+    assert [tag for tag, _ in page.tags].count("h3") == 2
+    assert [tag for tag, _ in page.tags].count("section") == 1
+    assert "script" not in [tag for tag, _ in page.tags]
+    assert source.count(found[0].markup) == 2
+    assert parts("<p>another page</p>") == []
+
+
+@pytest.mark.parametrize(("sections", "links"), [(3, 0), (4, 4)])
+def test_a_long_page_begins_with_links_to_its_sections(sections, links):
+    page = Page(html_report("t", [Section(f"s{place}", []) for place in range(sections)]))
+    targets = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    places = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert len(places) == len(set(places)) == sections
+    assert targets == [f"#{place}" for place in places][:links]
+
+
 def test_figure_is_the_png():
     source = html_report("t", [Section("s", [Plot(plot(), "a line")])])
     data = re.search(r"base64,([^\"]+)", source).group(1)
@@ -74,7 +96,7 @@ def test_figure_is_the_png():
 
 
 def test_numbers_are_flush_right_and_names_head_their_row():
-    rows = [["CE", "62.50 ± 0.31", "–", 3], ["cRT", "75.00 ± 0.20", "+12.50 ± 0.40", None]]
+    rows = [["CE", "62.50 ± 0.31", "–", 3], ["cRT", "75.00 (73.1–76.9)", "+12.50 (-1.5 to +26.1)", None]]
     page = Page(html_report("t", [Section("s", [Table(["method", "all", "gain", "n"], rows)])]))
     assert page.cells == ["method", "all", "gain", "n", "CE", "62.50 ± 0.31", "–", "3", "cRT", *rows[1][1:3], "–"]
     cells = [attributes for tag, attributes in page.tags if tag in ("td", "th")]
