@@ -8,6 +8,7 @@ from longtail.data.figures import counts_figure
 from longtail.data.problems import listing
 from longtail.pages import Details, Plot, Section, Text, html_report
 from longtail.steps.execution import Context
+from longtail.steps.provenance import described_data
 
 
 def run(config: DataConfig, context: Context) -> dict[str, dict[str, Any]]:
@@ -26,18 +27,18 @@ def run(config: DataConfig, context: Context) -> dict[str, dict[str, Any]]:
         "data/largest_class": max(counts),
         "data/smallest_class": min(counts),
     })
-    for name in images:
-        purpose = "training" if name == "train" else name
-        context.run.log_dataset(
-            f"{fields['name']}-{name}", fields["subset_sha256"], purpose, config.path or config.source
-        )
     plot = Plot(figure, "Training images of each class, sorted by count")
     page = html_report(
         f"Data: {fields['name']}",
         [Section("Training images", [*texts, plot]), Section("Settings", [Details("data", to_dict(config))])],
     )
     context.outputs["report"].write_text(page, encoding="utf-8")
-    return {"dataset": {"subset_sha256": fields["subset_sha256"], "train_images": sum(counts)}}
+    folders = {name: context.outputs["dataset"] / split["folder"] for name, split in images.items()}
+    data = described_data(
+        fields["name"], config.path or config.source, fields["source_digest"], fields["subset_sha256"], folders
+    )
+    described = {"subset_sha256": fields["subset_sha256"], "train_images": sum(counts), "classes": len(counts)}
+    return {"dataset": {**described, "data": data}}
 
 
 def _remarks(fields: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,16 +13,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from longtail.artifacts import artifact_digest
 from longtail.config import parse, to_dict
 from longtail.errors import InputError
 from longtail.progress import Progress, progress
 from longtail.retries import at_work
 from longtail.steps import events
+from longtail.steps.provenance import Provenance, content_sha256, image_tags, log_data, note, record
 from longtail.steps.registry import EVERY_STEP
 from longtail.storage.artifacts import local_artifact, local_outputs
 from longtail.storage.client import is_url
-from longtail.tracking.run import Run, git_commit, home, step_run
+from longtail.tracking.run import Run, home, step_run
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Context:
         pipeline_seed: The pipeline's seed.
         method: The retraining method, for the step that runs once for each.
         run: The MLflow run.
+        provenance: What the inputs descend from.
     """
 
     inputs: Mapping[str, Any]
@@ -62,6 +64,7 @@ class Context:
     pipeline_seed: int
     method: str
     run: Run
+    provenance: Provenance = field(default_factory=Provenance)
 
     def progress(self, unit: str) -> Progress:
         """Return a function that shows progress, called with (done, total)."""
@@ -114,22 +117,27 @@ def run_step(
         seed: The pipeline's seed; the step draws from a child of it.
         method: Retraining method, for `classifier_retraining`.
     """
-    label = f"{name}/{method}" if method else name
+    step, label = EVERY_STEP[name], f"{name}/{method}" if method else name
+    started, clock = time.time(), time.monotonic()
     with events.step(label), at_work():
-        settings = parse(EVERY_STEP[name].config, config, EVERY_STEP[name].group)
+        settings = parse(step.config, config, step.group)
         given = {key: _local(value) for key, value in inputs.items() if value is not None}
-        lineage = _check_inputs(given)
+        before = _check_inputs(given)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
         first, places = _is_first_process(), {key: value.path for key, value in outputs.items()}
-        tracked = step_run(label, logged, {}) if first else nullcontext(Run.silent())
+        tracked = step_run(label, logged, image_tags()) if first else nullcontext(Run.silent())
         with tracked as run, local_outputs(places, deliver=first) as written:
+            log_data(run, before.data, step.splits)
             folders = {key: _paths(value) for key, value in given.items()}
-            context = Context(folders, written, child_seed(seed, label), seed, method, run)
+            context = Context(folders, written, child_seed(seed, label), seed, method, run, before)
             described = importlib.import_module(f"longtail.steps.{name}").run(settings, context)
-            lineage[label] = run.run_id
+            run.set_tags({"mlflow.note.content": note(step, described)})
+            found = Provenance.joined(described.values())
+            log_data(run, found.data, step.splits)
+            made = record(run.run_id, seed, started, time.monotonic() - clock, written, described)
+            origin = {"lineage": before.lineage | {label: made}, "data": before.data | found.data}
             for key, artifact in outputs.items():
-                artifact.metadata |= _describe(written[key], seed, run.run_id) | described.get(key, {})
-                artifact.metadata["lineage"] = lineage
+                artifact.metadata |= _describe(made, key) | described.get(key, {}) | origin
 
 
 def child_seed(seed: int, name: str) -> int:
@@ -143,27 +151,28 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _check_inputs(inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]]) -> dict[str, str]:
-    """Return the runs the inputs descend from, after comparing each with the digest its producer recorded."""
-    lineage: dict[str, str] = {}
-    for value in inputs.values():
-        for artifact in value if isinstance(value, Sequence) else [value]:
-            expected, path = artifact.metadata.get("sha256"), Path(artifact.path)
-            if not path.is_dir():
-                raise InputError(f"{path} is missing: the cache may point at a deleted object; run again without cache")
-            if expected and artifact_digest(path) != expected:
-                raise InputError(f"{path} does not match the digest {expected[:12]} recorded for it: write it again")
-            lineage |= artifact.metadata.get("lineage", {})
-    return lineage
+def _check_inputs(inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike]]) -> Provenance:
+    """Return what the inputs descend from, after comparing each with the digest its producer recorded."""
+    artifacts = [
+        artifact for value in inputs.values() for artifact in (value if isinstance(value, Sequence) else [value])
+    ]
+    for artifact in artifacts:
+        expected, path = artifact.metadata.get("sha256"), Path(artifact.path)
+        if not path.exists():
+            raise InputError(f"{path} is missing: the cache may point at a deleted object; run again without cache")
+        if expected and content_sha256(path) != expected:
+            raise InputError(f"{path} does not match the digest {expected[:12]} recorded for it: write it again")
+    return Provenance.joined(artifact.metadata for artifact in artifacts)
 
 
-def _describe(path: Path, seed: int, run_id: str) -> dict[str, Any]:
-    digest = {"sha256": artifact_digest(path)} if path.is_dir() else {}
+def _describe(made: Mapping[str, Any], output: str) -> dict[str, Any]:
+    """Return the metadata that every output of a step has, from the step's record."""
+    digest = {"sha256": made["sha256"][output]} if output in made["sha256"] else {}
     return {
         "schema_version": METADATA_VERSION,
-        "git_commit": git_commit(),
-        "seed": seed,
-        "mlflow_run_id": run_id,
+        "git_commit": made["git_commit"],
+        "seed": made["seed"],
+        "mlflow_run_id": made["run_id"],
         **digest,
     }
 

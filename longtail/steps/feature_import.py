@@ -7,6 +7,7 @@ from longtail.data.figures import counts_figure
 from longtail.features.table_import import import_table
 from longtail.pages import Details, Plot, Section, Text, html_report
 from longtail.steps.execution import Context
+from longtail.steps.provenance import described_data
 
 
 def run(config: TableConfig, context: Context) -> dict[str, dict[str, Any]]:
@@ -26,13 +27,13 @@ def run(config: TableConfig, context: Context) -> dict[str, dict[str, Any]]:
         "data/largest_class": max(counts),
         "data/smallest_class": min(counts),
     })
-    for name in splits:
-        purpose = "training" if name == "train" else name
-        context.run.log_dataset(f"features-{name}", fields["dataset_digest"], purpose, config.path)
     plot = Plot(figure, "Training rows of each class, sorted by count")
     page = html_report(
         "Features from a table",
         [Section("Training rows", [Text(summary), plot]), Section("Settings", [Details("table", to_dict(config))])],
     )
     context.outputs["report"].write_text(page, encoding="utf-8")
-    return {"features": {"subset_sha256": fields["subset_sha256"], "train_rows": sum(counts)}}
+    digest, folders = fields["dataset_digest"], {name: context.outputs["features"] / name for name in splits}
+    data = described_data("features", config.path, digest, digest, folders)
+    described = {"subset_sha256": fields["subset_sha256"], "train_rows": sum(counts), "classes": len(counts)}
+    return {"features": {**described, "data": data}}

@@ -18,6 +18,11 @@ from longtail.config import (
 
 
 @dataclass(frozen=True)
+class NoSettings:
+    """Settings of a step that has none."""
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of the pipeline.
 
@@ -30,6 +35,7 @@ class Step:
         page: Whether it also writes a `report` page.
         per_method: Whether it runs once for each retraining method.
         optional: Those of its inputs that it can do without.
+        splits: Splits of the data that it reads.
     """
 
     summary: str
@@ -40,15 +46,30 @@ class Step:
     page: bool = False
     per_method: bool = False
     optional: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
+
+_ALL = ("train", "validation", "test")
+
+
+PAGES = ("data", "training", "evaluation", "sampling", "curvature", "head_curvature", "promotion")
+"""What the report of a run is put together from, in its order."""
 
 STEPS: dict[str, Step] = {
-    "data_imbalancing": Step("choose a long-tailed data set", DataConfig, "data", (), ("dataset",), page=True),
+    "data_imbalancing": Step(
+        "choose a long-tailed data set", DataConfig, "data", (), ("dataset",), page=True, splits=_ALL
+    ),
     "backbone_training": Step(
-        "train the network on it", BackboneConfig, "backbone", ("dataset",), ("backbone",), page=True
+        "train the network on it",
+        BackboneConfig,
+        "backbone",
+        ("dataset",),
+        ("backbone",),
+        page=True,
+        splits=("train", "validation"),
     ),
     "feature_extraction": Step(
-        "turn images into features", FeaturesConfig, "features", ("dataset", "backbone"), ("features",)
+        "turn images into features", FeaturesConfig, "features", ("dataset", "backbone"), ("features",), splits=_ALL
     ),
     "calibrated_sampling": Step(
         "generate features for the tail",
@@ -57,6 +78,7 @@ STEPS: dict[str, Step] = {
         ("backbone", "features"),
         ("samples",),
         page=True,
+        splits=("train",),
     ),
     "classifier_retraining": Step(
         "retrain the classifier",
@@ -66,6 +88,7 @@ STEPS: dict[str, Step] = {
         ("classifier",),
         per_method=True,
         optional=("dataset",),
+        splits=("train",),
     ),
     "hessian_analysis": Step(
         "measure the curvature, layer by layer",
@@ -74,9 +97,16 @@ STEPS: dict[str, Step] = {
         ("dataset", "backbone"),
         ("curvature",),
         page=True,
+        splits=("train",),
     ),
     "evaluation": Step(
-        "compare the classifiers", EvaluationConfig, "evaluation", ("features", "classifiers"), ("results",), page=True
+        "compare the classifiers",
+        EvaluationConfig,
+        "evaluation",
+        ("features", "classifiers"),
+        ("results",),
+        page=True,
+        splits=("test",),
     ),
     "head_curvature": Step(
         "measure the curvature of each classifier's last layer",
@@ -85,14 +115,17 @@ STEPS: dict[str, Step] = {
         ("features", "classifiers", "results"),
         ("head_curvature",),
         page=True,
+        splits=("train",),
     ),
 }
 
 FEATURE_STEPS: dict[str, Step] = {
     "feature_import": Step(
-        "read features that were computed elsewhere", TableConfig, "table", (), ("features",), page=True
+        "read features that were computed elsewhere", TableConfig, "table", (), ("features",), page=True, splits=_ALL
     ),
-    "head_training": Step("train a first head on them", HeadConfig, "head", ("features",), ("backbone",)),
+    "head_training": Step(
+        "train a first head on them", HeadConfig, "head", ("features",), ("backbone",), splits=("train",)
+    ),
 }
 """Steps before `calibrated_sampling` in a run that starts from features."""
 
@@ -103,6 +136,7 @@ SHARD_STEPS: dict[str, Step] = {
         "features",
         ("dataset", "backbone"),
         ("feature_shard",),
+        splits=_ALL,
     ),
     "feature_merge": Step(
         "put the parts of the features together", FeaturesConfig, "features", ("feature_shards",), ("features",)
@@ -117,4 +151,17 @@ SWEEP_STEPS: dict[str, Step] = {
 }
 """Steps over many runs of the pipeline."""
 
-EVERY_STEP = STEPS | FEATURE_STEPS | SHARD_STEPS | SWEEP_STEPS
+CLOSING_STEPS: dict[str, Step] = {
+    "run_report": Step(
+        "tell of the whole run on one page",
+        NoSettings,
+        "",
+        ("results", *(f"{name}_page" for name in PAGES)),
+        (),
+        page=True,
+        optional=("training_page", "curvature_page", "promotion_page"),
+    ),
+}
+"""Steps that end a run; they are computed every time."""
+
+EVERY_STEP = STEPS | FEATURE_STEPS | SHARD_STEPS | SWEEP_STEPS | CLOSING_STEPS
