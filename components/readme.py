@@ -30,7 +30,7 @@ COMMON_FAILURES = [
     ("the process is killed", "no output is left half written; run it again"),
     (
         "the tracking server fails",
-        "a warning; results stay in the artifacts (`LONGTAIL_TRACKING=strict` makes it an error)",
+        "a warning; records go to disk until `longtail sync` (`LONGTAIL_TRACKING=strict` makes it an error)",
     ),
 ]
 
@@ -62,7 +62,7 @@ def readme(name: str) -> str:
         inspect.getdoc(function).partition("\n\n")[0],
         f"`{name}` · stability: {metadata['stability']} · image: {metadata['image']} · owner: {metadata['owner']}",
         "## Inputs",
-        _artifact_table(metadata["inputs"], described) if metadata["inputs"] else "None.",
+        _artifact_table(metadata["inputs"], described),
         "## Outputs",
         _artifact_table(metadata["outputs"], described),
         "Each folder is whole or absent, has a `manifest.json` with the SHA-256 of its files, and carries the metadata "
@@ -144,6 +144,8 @@ def _failures(metadata: dict[str, Any]) -> list[list[str]]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "None."
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

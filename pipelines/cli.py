@@ -25,6 +25,7 @@ from pipelines.runs import add_runs
 from pipelines.schedule import add_schedule
 from pipelines.submit import add_submit
 from pipelines.sweep import add_sweep
+from pipelines.sync import add_sync
 
 _EXAMPLES = """examples:
   longtail run --preset digits
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add_schedule(commands, with_table)
     add_runs(commands)
     add_doctor(commands)
+    add_sync(commands)
     ui = commands.add_parser("ui", help="open the MLflow pages of this machine's runs")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(command=_ui)
@@ -135,10 +137,11 @@ def _run(arguments: argparse.Namespace) -> int:
     steps = len(result.executed) + len(result.cached)
     print(f"\nAccuracy on the test set, %, by training images of a class\n\n{result.table}\n")
     print(f"{result.curvature}\n")
+    if result.promotion:
+        print(f"{result.promotion}\n")
     print(f"{steps} steps, {len(result.cached)} from the cache, {time.monotonic() - started:.1f} s")
     print(f"results     {result.results}")
-    for page in result.pages:
-        print(f"page        {page}")
+    print(f"page        {result.page}")
     print(f"step log    {result.log}")
     for name, uri in result.models.items():
         print(f"model       {uri}  {name}")

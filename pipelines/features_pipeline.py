@@ -14,10 +14,8 @@ class Outputs(NamedTuple):
     """What a run leaves."""
 
     results: dsl.Artifact
-    evaluation_report: dsl.HTML
-    import_report: dsl.HTML
     head_curvature: dsl.Artifact
-    head_curvature_report: dsl.HTML
+    report: dsl.HTML
 
 
 @dsl.pipeline(name="longtail-features", description="Long-tailed classification of features with calibrated sampling")
@@ -32,7 +30,7 @@ def features_pipeline(
     seed: int,
     data_digest: str,
 ) -> Outputs:
-    """Return what a run leaves: the classifiers side by side, and the curvature of their heads."""
+    """Return what a run leaves: the classifiers side by side, the curvature of their heads, the run's page."""
     imported = feature_import(config=table, data_digest=data_digest)
     apply(imported, POLICY["feature_import"])
     frozen = imported.outputs["features"]
@@ -40,7 +38,7 @@ def features_pipeline(
     trained = head_training(features=frozen, config=head, seed=seed)
     apply(trained, POLICY["head_training"])
 
-    compared, heads = from_features(
+    compared, heads, page = from_features(
         backbone=trained.outputs["backbone"],
         features=frozen,
         calibration=calibration,
@@ -49,12 +47,11 @@ def features_pipeline(
         evaluation=evaluation,
         hessian=hessian,
         seed=seed,
+        pages={"data_page": imported.outputs["report"]},
     )
 
     return Outputs(
         results=compared.outputs["results"],
-        evaluation_report=compared.outputs["report"],
-        import_report=imported.outputs["report"],
         head_curvature=heads.outputs["head_curvature"],
-        head_curvature_report=heads.outputs["report"],
+        report=page,
     )

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from longtail.artifacts import file_digest, read_json, sha256_json
+from longtail.artifacts import file_digest, sha256_json
 from longtail.config import PipelineConfig
 from longtail.errors import InputError
-from longtail.evaluation import Evaluation, comparison_table
 from longtail.steps import events
+from longtail.steps.provenance import IMAGE
 from longtail.steps.registry import EVERY_STEP
-from longtail.tracking.lineage import logged_models, record_cached_step
 from longtail.tracking.run import (
-    Run,
     check_tracking_server,
     close_pipeline_run,
     home,
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from pipelines.containers import Containers
 
 RUNNERS = ("subprocess", "docker")
-REPORTS = ("evaluation_report", "curvature_report", "head_curvature_report", "import_report")
 
 
 class StepError(Exception):
@@ -64,24 +61,26 @@ class Result:
     Attributes:
         table: The classifiers side by side.
         results: Folder of the `results` artifact.
-        pages: HTML pages of the evaluation and of the curvature, and of the table if the run started from one.
+        page: HTML page of the whole run.
         models: MLflow URI of the model of each method.
         log: File with everything the steps printed.
         run_id: The MLflow run.
-        executed: Labels of the steps that were computed.
+        executed: Labels of the steps that were computed; the report, which always is, is none of them.
         cached: Labels of the steps whose results were in the cache.
         curvature: What balancing did to the curvature of the last layer, in one sentence.
+        promotion: What the gate decided, in one sentence; empty if the run does not promote.
     """
 
     table: str
     results: Path
-    pages: tuple[Path, ...]
+    page: Path
     models: dict[str, str]
     log: Path
     run_id: str
     executed: tuple[str, ...]
     cached: tuple[str, ...]
-    curvature: str = ""
+    curvature: str
+    promotion: str
 
 
 def run_locally(
@@ -125,21 +124,18 @@ def run_locally(
     }
     tracked = pipeline_run(run_id, used_settings(config), {"dataset_digest": digest}, name=name, sweep=sweep)
     with _environment(environment), tracked as run:
-        from_table = config.start == "features"
-        name, path = ("features", config.table.path) if from_table else (config.data.source, config.data.path)
-        run.log_dataset(name, digest, "training", path or name)
         try:
             with Display(event_file):
-                specification = _local_specification(config, digest)
+                specification = _local_specification(config, digest, in_containers=containers is not None)
                 outputs = _execute(specification, arguments(config, digest), log, use_cache, containers)
         except RuntimeError:
             close_pipeline_run(run_id, succeeded=False)
             raise _failure(event_file, log) from None
-        return _finish(run, outputs, event_file, log)
+        return _finish(run.run_id, outputs, event_file, log)
 
 
-def _local_specification(config: PipelineConfig, digest: str) -> str:
-    """Return the YAML without what makes sense only on a cluster, and with each step's code in its cache key.
+def _local_specification(config: PipelineConfig, digest: str, *, in_containers: bool) -> str:
+    """Return the YAML without what makes sense only elsewhere, and with each step's code in its cache key.
 
     Retraining logs models, so where they go is part of its key too; backbone training may start from a file, so its
     content is.
@@ -157,7 +153,8 @@ def _local_specification(config: PipelineConfig, digest: str) -> str:
             key["LONGTAIL_TRACKED_AT"] = sha256_json(tracking_uri())
         if step == "backbone_training":
             key["LONGTAIL_WEIGHTS"] = file_digest(config.backbone.weights)
-        container.setdefault("env", []).extend({"name": name, "value": value} for name, value in key.items())
+        given = [entry for entry in container.get("env", []) if in_containers or entry["name"] != IMAGE]
+        container["env"] = given + [{"name": name, "value": value} for name, value in key.items()]
     return yaml.safe_dump(spec)
 
 
@@ -185,34 +182,24 @@ def _execute(
     return dict(task.outputs)
 
 
-def _finish(run: Run, outputs: dict[str, Any], event_file: Path, log: Path) -> Result:
-    """Return the result, after logging it to the pipeline's run with a child for each step from the cache."""
-    lineage: dict[str, str] = {}
-    for output in outputs.values():
-        lineage |= output.metadata.get("lineage", {})
+def _finish(run_id: str, outputs: dict[str, Any], event_file: Path, log: Path) -> Result:
+    """Return the result, with the page of the run beside its log."""
+    results, report = Path(outputs["results"].path), outputs["report"]
+    page = log.with_name("report.html")
+    shutil.copyfile(report.path, page)
     executed = [event["step"] for event in _events(event_file) if event["kind"] == "finished"]
-    cached = [label for label in lineage if label not in executed]
-    for label in cached:
-        record_cached_step(run, label, lineage[label])
-    results = Path(outputs["results"].path)
-    evaluations = {name: Evaluation.from_dict(value) for name, value in read_json(results / "evaluations.json").items()}
-    table = comparison_table(evaluations)
-    run.log_metrics({
-        f"test/{name}_{group}": value
-        for name, evaluation in evaluations.items()
-        for group in ("top1", "many", "medium", "few")
-        if (value := getattr(evaluation, group)) is not None
-    })
-    run.log_text(table, "table.txt")
-    pages = []
-    for name in (name for name in REPORTS if name in outputs):
-        pages.append(log.with_name(f"{name}.html"))
-        shutil.copyfile(outputs[name].path, pages[-1])
-        run.log_text(pages[-1].read_text(encoding="utf-8"), pages[-1].name)
-    methods = {label.partition("/")[2]: source for label, source in lineage.items() if "/" in label}
-    models = {name: uri for name in evaluations for uri in logged_models(run, methods.get(name, ""))}
-    curvature = outputs["head_curvature"].metadata["sentence"]
-    return Result(table, results, tuple(pages), models, log, run.run_id, tuple(executed), tuple(cached), curvature)
+    return Result(
+        table=(results / "table.txt").read_text(encoding="utf-8").rstrip("\n"),
+        results=results,
+        page=page,
+        models=report.metadata["models"],
+        log=log,
+        run_id=run_id,
+        executed=tuple(label for label in executed if label != "run_report"),
+        cached=tuple(report.metadata["cached"]),
+        curvature=report.metadata["curvature"],
+        promotion=report.metadata["promotion"],
+    )
 
 
 def _failure(event_file: Path, log: Path) -> Exception:

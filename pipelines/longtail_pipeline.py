@@ -16,11 +16,9 @@ class Outputs(NamedTuple):
     """What a run leaves."""
 
     results: dsl.Artifact
-    evaluation_report: dsl.HTML
     curvature: dsl.Artifact
-    curvature_report: dsl.HTML
     head_curvature: dsl.Artifact
-    head_curvature_report: dsl.HTML
+    report: dsl.HTML
 
 
 @dsl.pipeline(name="longtail", description="Long-tailed image classification with calibrated feature sampling")
@@ -36,7 +34,7 @@ def longtail_pipeline(
     seed: int,
     data_digest: str,
 ) -> Outputs:
-    """Return what a run leaves: the classifiers side by side, the curvature of the network and of their heads."""
+    """Return what a run leaves: the classifiers side by side, the curvature of network and heads, the run's page."""
     imbalanced = data_imbalancing(config=data, data_digest=data_digest)
     apply(imbalanced, POLICY["data_imbalancing"])
     images = imbalanced.outputs["dataset"]
@@ -50,7 +48,7 @@ def longtail_pipeline(
 
     frozen = frozen_features(dataset=images, backbone=network, config=features, seed=seed)
 
-    compared, heads = from_features(
+    compared, heads, page = from_features(
         backbone=network,
         features=frozen,
         calibration=calibration,
@@ -59,14 +57,17 @@ def longtail_pipeline(
         evaluation=evaluation,
         hessian=hessian,
         seed=seed,
+        pages={
+            "data_page": imbalanced.outputs["report"],
+            "training_page": trained.outputs["report"],
+            "curvature_page": curved.outputs["report"],
+        },
         dataset=images,
     )
 
     return Outputs(
         results=compared.outputs["results"],
-        evaluation_report=compared.outputs["report"],
         curvature=curved.outputs["curvature"],
-        curvature_report=curved.outputs["report"],
         head_curvature=heads.outputs["head_curvature"],
-        head_curvature_report=heads.outputs["report"],
+        report=page,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kfp import dsl, kubernetes
 
 from longtail.config.fields import choice, number
+from longtail.steps.provenance import IMAGE
 
 CERTIFICATES = "/etc/longtail/certificates"
 """Where a bundle of certificates is mounted in a step's container."""
@@ -125,6 +126,8 @@ POLICY = {
     "evaluation": Policy("1", "4G"),
     "head_curvature": Policy("2", "16G", timeout="6h"),
     "sweep_summary": Policy("1", "2G"),
+    # It tells what this run took from the cache.
+    "run_report": Policy("1", "2G", cache=False),
     "feature_import": Policy("2", "4G"),
     "head_training": Policy("2", "8G", timeout="6h"),
 }
@@ -199,6 +202,7 @@ def _describe(task: dsl.PipelineTask, policy: Policy) -> None:
 
 def _provide(task: dsl.PipelineTask, policy: Policy) -> None:
     """Give the task's container its variables, those of Secrets and of the pod by reference."""
+    task.set_env_variable(IMAGE, task.container_spec.image)
     for name, value in policy.environment.items():
         task.set_env_variable(name, value)
     for secret in policy.secrets:

@@ -15,6 +15,7 @@ from pipelines.grid import Sweep, rounds
 from pipelines.longtail_pipeline import longtail_pipeline
 from pipelines.policy import POLICY, apply
 from pipelines.policy_file import Installation, RunPolicy
+from pipelines.report import without_report
 
 Parameters = dict[str, Any]
 
@@ -41,7 +42,8 @@ def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str], installation: Inst
     from_features = sweep.points[0].config.start == "features"
     own = installation and replace(installation, run=RunPolicy())
     shards = sweep.points[0].config.features.shards
-    method = built(features_pipeline if from_features else longtail_pipeline, own, shards)
+    with without_report():
+        method = built(features_pipeline if from_features else longtail_pipeline, own or Installation(), shards)
     source, read = ("table", feature_import) if from_features else ("data", data_imbalancing)
     values = {
         point.label: arguments(point.config, digest) for point, digest in zip(sweep.points, data_digests, strict=True)

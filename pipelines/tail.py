@@ -1,5 +1,6 @@
-"""What every pipeline ends with, whatever its features come from: calibrate, retrain by each method, compare, curve."""
+"""What every pipeline ends with, wherever its features come from: calibrate, retrain, compare, curve, report."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -9,6 +10,7 @@ from components.classifier_retraining.component import classifier_retraining
 from components.evaluation.component import evaluation as comparison
 from components.head_curvature.component import head_curvature
 from pipelines.policy import POLICY, apply
+from pipelines.report import run_page
 
 
 def from_features(
@@ -21,9 +23,12 @@ def from_features(
     evaluation: Any,
     hessian: Any,
     seed: Any,
+    pages: Mapping[str, Any],
     dataset: Any = None,
-) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
-    """Return the tasks that compare the classifiers and their curvature; called while a pipeline is being defined.
+) -> tuple[dsl.PipelineTask, dsl.PipelineTask, Any]:
+    """Return the tasks that compare the classifiers and their curvature, and the page of the run.
+
+    Called while a pipeline is being defined.
 
     Args:
         backbone: Artifact of the network with its first head.
@@ -34,6 +39,7 @@ def from_features(
         evaluation: Settings.
         hessian: Settings.
         seed: The pipeline's seed.
+        pages: Pages of the steps before, by the names that `run_report` gives them.
         dataset: Artifact of the images that the features come from, if there are any.
     """
     calibrated = calibrated_sampling(backbone=backbone, features=features, config=calibration, seed=seed)
@@ -66,4 +72,12 @@ def from_features(
         seed=seed,
     )
     apply(curved, POLICY["head_curvature"])
-    return compared, curved
+
+    page = run_page(
+        **pages,
+        results=compared.outputs["results"],
+        evaluation_page=compared.outputs["report"],
+        sampling_page=calibrated.outputs["report"],
+        head_curvature_page=curved.outputs["report"],
+    )
+    return compared, curved, page

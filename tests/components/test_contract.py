@@ -59,7 +59,8 @@ def test_outputs_carry_metadata(chain, label):
 def test_lineage_names_the_run_of_every_step_before(chain, inputs, label):
     for artifact in chain[label].values():
         lineage = artifact.metadata["lineage"]
-        assert lineage[label] == artifact.metadata["mlflow_run_id"] != ""
+        assert lineage[label]["run_id"] == artifact.metadata["mlflow_run_id"] != ""
+        assert lineage[label]["seconds"] > 0
         for given in inputs(_step(label)).values():
             for upstream in given if isinstance(given, list) else [given]:
                 assert upstream.metadata["lineage"].items() <= lineage.items()

@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).with_name("longtail.yaml")
 def masked() -> str:
     """Return the compiled digits pipeline without what changes from release to release."""
     text = yaml.safe_dump_all(specification(resolve("digits"), "0" * 64), sort_keys=False)
-    text = re.sub(r"image: [^\s@:]*/[^\s@]+(@sha256:[0-9a-f]+|:[\w.]+)", "image: IMAGE", text)
+    text = re.sub(r"(image|value): [^\s@:]*/[^\s@]+(@sha256:[0-9a-f]+|:[\w.]+)", r"\1: IMAGE", text)
     return re.sub(r"sdkVersion: \S+", "sdkVersion: VERSION", text)
 
 
@@ -48,7 +48,7 @@ def test_it_is_the_golden_file():
 
 def test_the_golden_file_names_no_image_and_no_version():
     text = GOLDEN.read_text(encoding="utf-8")
-    assert text.count("image: IMAGE") == text.count("image: ") == 8
+    assert text.count("image: IMAGE") == text.count("image: ") == text.count("value: IMAGE") == 9
     assert "sdkVersion: VERSION" in text
 
 

@@ -50,6 +50,7 @@ def test_it_is_the_method_in_order(spec):
         "for-loop-1": {"feature-import", "head-training", "calibrated-sampling"},
         "evaluation": {"feature-import", "for-loop-1"},
         "head-curvature": {"feature-import", "for-loop-1", "evaluation"},
+        "run-report": {"feature-import", "calibrated-sampling", "evaluation", "head-curvature"},
     }
 
 
@@ -64,7 +65,7 @@ def test_retraining_gets_no_images(spec):
 
 def test_the_tail_is_that_of_the_other_pipeline(spec):
     other = specification(resolve("digits"), "")[0]
-    for name in ("calibrated-sampling", "classifier-retraining", "evaluation", "head-curvature"):
+    for name in ("calibrated-sampling", "classifier-retraining", "evaluation", "head-curvature", "run-report"):
         assert spec["components"][f"comp-{name}"] == other["components"][f"comp-{name}"]
         assert (
             spec["deploymentSpec"]["executors"][f"exec-{name}"] == other["deploymentSpec"]["executors"][f"exec-{name}"]
@@ -74,7 +75,7 @@ def test_the_tail_is_that_of_the_other_pipeline(spec):
 def test_what_a_run_leaves(spec):
     outputs = spec["root"]["outputDefinitions"]["artifacts"]
     assert set(outputs) == set(features_pipeline.Outputs._fields)
-    assert outputs["import_report"]["artifactType"]["schemaTitle"] == "system.HTML"
+    assert outputs["report"]["artifactType"]["schemaTitle"] == "system.HTML"
 
 
 def test_no_logic_and_no_images_in_the_file():

@@ -7,13 +7,14 @@ import pytest
 from longtail.config import PipelineConfig
 from longtail.settings import resolve
 from longtail.steps import STEPS
-from longtail.steps.registry import SHARD_STEPS
+from longtail.steps.registry import CLOSING_STEPS, SHARD_STEPS
 from pipelines import longtail_pipeline
 from pipelines.compiled import UNUSED, specification
 
 SOURCE = Path(longtail_pipeline.__file__)
 TAIL = SOURCE.with_name("tail.py")
 FEATURES = SOURCE.with_name("shards.py")
+REPORT = SOURCE.with_name("report.py")
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +40,17 @@ def test_it_is_the_method_in_order(root):
         "for-loop-1": {"data-imbalancing", "backbone-training", "feature-extraction", "calibrated-sampling"},
         "evaluation": {"feature-extraction", "for-loop-1"},
         "head-curvature": {"feature-extraction", "for-loop-1", "evaluation"},
+        "run-report": {
+            *("data-imbalancing", "backbone-training", "hessian-analysis"),
+            *("calibrated-sampling", "evaluation", "head-curvature"),
+        },
     }
 
 
 def test_what_a_run_leaves(root):
     outputs = root["outputDefinitions"]["artifacts"]
     assert set(outputs) == set(longtail_pipeline.Outputs._fields)
-    assert outputs["evaluation_report"]["artifactType"]["schemaTitle"] == "system.HTML"
+    assert outputs["report"]["artifactType"]["schemaTitle"] == "system.HTML"
 
 
 def test_nothing_that_changes_with_every_run_is_a_parameter(root):
@@ -60,9 +65,9 @@ def test_no_logic_and_no_images_in_the_file():
 
 
 def test_every_step_is_in_it_once():
-    nodes = [node for path in (SOURCE, TAIL, FEATURES) for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for path in (SOURCE, TAIL, FEATURES, REPORT) for node in ast.walk(ast.parse(path.read_text()))]
     calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
-    steps = STEPS | SHARD_STEPS
+    steps = STEPS | SHARD_STEPS | CLOSING_STEPS
     for step in steps:
         assert calls.count("comparison" if step == "evaluation" else step) == 1
     assert calls.count("apply") == len(steps)

@@ -46,7 +46,7 @@ class Pipeline:
             write_json(work / "evaluations.json", found)
         executed, cached = ((), STEPS_OF_A_POINT) if config in self.ended else (STEPS_OF_A_POINT, ())
         self.ended.add(config)
-        return Result("", results, (), {}, results / "steps.log", "run", executed, cached)
+        return Result("", results, results / "report.html", {}, results / "steps.log", "run", executed, cached, "", "")
 
 
 @pytest.fixture
