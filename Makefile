@@ -7,7 +7,7 @@ ENGINE ?= docker
 VARIANTS ?= cpu cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo images lock test test-all test-containers test-services test-chart lint format docs compile bench bench-scale bench-hessian results clean
+.PHONY: help install demo images lock test test-all test-containers test-services test-chart test-ui lint format docs compile bench bench-scale bench-hessian results clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## Run the tests, the slow ones too
-	$(BIN)/python -m pytest -m 'not services and not containers and not chart'
+	$(BIN)/python -m pytest -m 'not services and not containers and not chart and not ui'
 
 test-containers: $(INSTALLED)  ## Run the pipeline in containers of the CPU image, with podman
 	$(BIN)/python -m pytest -m containers tests/docker tests/pipelines
@@ -43,6 +43,9 @@ test-services: $(INSTALLED)  ## Run the pipeline on PostgreSQL, S3 and MLflow wi
 
 test-chart: $(INSTALLED)  ## Check the Helm chart, and run what it renders on PostgreSQL and S3 (KUBE_APISERVER=PATH installs it too)
 	$(BIN)/python -m pytest -m chart tests/charts
+
+test-ui: $(INSTALLED)  ## Look at two runs in MLflow and at their report with Chromium (LONGTAIL_SCREENSHOTS=PATH keeps pictures)
+	$(BIN)/python -m pytest -m ui tests/ui
 
 lint: $(INSTALLED)  ## Check style, types, and that generated pages are up to date
 	$(BIN)/ruff check .

