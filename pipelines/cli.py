@@ -20,6 +20,7 @@ from longtail.tracking.redaction import redact
 from pipelines.claims import add_claims
 from pipelines.compile import add_compile
 from pipelines.doctor import add_doctor
+from pipelines.predict import add_predict
 from pipelines.results import add_results
 from pipelines.runs import add_runs
 from pipelines.schedule import add_schedule
@@ -35,6 +36,7 @@ _EXAMPLES = """examples:
   longtail compile --preset cifar100-lt --out longtail.yaml
   longtail submit --preset cifar100-lt --data s3://BUCKET/cifar100 --policy policy.yaml --wait
   longtail schedule --preset natural --data s3://BUCKET/photos --cron "0 3 * * 1" --timezone Europe/Berlin
+  longtail predict --model NAME --data PATH --out predictions.parquet
   longtail doctor
   longtail ui
 """
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add_submit(commands, with_table)
     add_schedule(commands, with_table)
     add_runs(commands)
+    add_predict(commands)
     add_doctor(commands)
     add_sync(commands)
     ui = commands.add_parser("ui", help="open the MLflow pages of this machine's runs")

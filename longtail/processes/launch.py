@@ -1,7 +1,6 @@
 """Who starts a group of processes: `torchrun` here, or a job of the cluster."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 from longtail.artifacts import artifact_digest
@@ -11,9 +10,9 @@ from longtail.processes import handover
 from longtail.processes.jobs import Job
 from longtail.processes.request import FAILURE, Request, raise_failure
 from longtail.processes.torchrun import run_here
-from longtail.steps.checkpoints import VARIABLE
 from longtail.steps.execution import Context
 from longtail.storage.client import is_url
+from longtail.tracking.server import durable_place
 
 
 def launch(config: BackboneConfig, context: Context, key: str) -> None:
@@ -44,11 +43,11 @@ def launch(config: BackboneConfig, context: Context, key: str) -> None:
 
 def _run_in_cluster(request: Request, config: BackboneConfig, key: str) -> None:
     """Carry out a request by a job, whose pods get the inputs from the checkpoints' store and put the outputs there."""
-    store = os.environ.get(VARIABLE, "").rstrip("/")
+    store = durable_place().rstrip("/")
     if not is_url(store):
         raise InputError(
-            f"backbone.launcher is {config.launcher!r}, which needs {VARIABLE}=s3://... to reach its pods: set it, or "
-            "use torchrun"
+            f"backbone.launcher is {config.launcher!r}, which needs LONGTAIL_CHECKPOINTS=s3://... to reach its "
+            "pods: set it, or use torchrun"
         )
     if Path(config.weights).is_file():
         raise InputError(f"backbone.weights is {config.weights!r}, a file that the pods do not have: use torchrun")

@@ -1,13 +1,11 @@
 """Where checkpoints are kept: named by what was asked for, never by the process, pod or machine that writes them."""
 
-import os
 from pathlib import Path
 
 from longtail.steps.execution import home_folder
 from longtail.storage.client import is_url
 from longtail.storage.mirror import Mirror
-
-VARIABLE = "LONGTAIL_CHECKPOINTS"
+from longtail.tracking.server import durable_place
 
 
 def checkpoint_file(key: str) -> Path:
@@ -16,7 +14,7 @@ def checkpoint_file(key: str) -> Path:
     Args:
         key: Digest of all that the work depends on.
     """
-    place = os.environ.get(VARIABLE, "")
+    place = durable_place()
     folder = home_folder("checkpoints") if not place or is_url(place) else Path(place)
     return folder / f"{key[:32]}.safetensors"
 
@@ -30,5 +28,5 @@ def checkpoint_mirror(key: str) -> Mirror | None:
     Raises:
         InputError: If the address is malformed.
     """
-    place = os.environ.get(VARIABLE, "")
+    place = durable_place()
     return Mirror(f"{place.rstrip('/')}/{key[:32]}") if is_url(place) else None

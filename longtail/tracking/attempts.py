@@ -55,7 +55,9 @@ def new_key() -> str:
     return uuid.uuid4().hex
 
 
-def create_run(client: Any, experiment_id: str, key: str, *, name: str, tags: Mapping[str, str] | None = None) -> str:
+def create_run(
+    client: Any, experiment_id: str, key: str, *, name: str, tags: Mapping[str, str] | None = None, started: int = 0
+) -> str:
     """Return the id of the run with a key, which is created unless an earlier attempt has created it.
 
     Args:
@@ -64,10 +66,12 @@ def create_run(client: Any, experiment_id: str, key: str, *, name: str, tags: Ma
         key: From `new_key`, the same at every attempt.
         name: The run's name.
         tags: More tags.
+        started: Milliseconds since 1970; 0 is now.
     """
     for run in client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'"):
         return str(run.info.run_id)
-    return str(client.create_run(experiment_id, tags={KEY_TAG: key, **(tags or {})}, run_name=name).info.run_id)
+    created = client.create_run(experiment_id, started or None, {KEY_TAG: key, **(tags or {})}, name)
+    return str(created.info.run_id)
 
 
 def _is_transient(status: int) -> bool:

@@ -1,16 +1,18 @@
-"""One MLflow run to write to, which turns into a no-op when the tracking server fails."""
+"""One MLflow run to write to, which goes on in a store on disk when the tracking server fails."""
 
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from longtail.tracking.attempts import persistently
+from longtail.tracking.offline import Belonging, OfflineStore
 from longtail.tracking.redaction import redact
+from longtail.tracking.server import tracking_mode
 
 _LOGGER = logging.getLogger(__name__)
 _VALUE_CHARACTERS = 6000
@@ -38,18 +40,21 @@ class Run:
     """An MLflow run. Its methods never raise for a failing server unless LONGTAIL_TRACKING=strict.
 
     Attributes:
-        run_id: The run's id; empty if it could not be started.
-        experiment_id: Its experiment; empty if it could not be started.
+        run_id: The run's id, in its store on disk once the server failed; empty if there is neither.
+        experiment_id: Its experiment, likewise.
     """
 
-    def __init__(self, locate: Callable[[], Located]) -> None:
+    def __init__(self, locate: Callable[[], Located], belonging: Belonging | None = None) -> None:
         """Find or start the run.
 
         Args:
             locate: Connects and returns the client and the ids; may raise anything, and is called again while the
                 server is away.
+            belonging: What a store on disk says of the run; without it, nothing is recorded once the server failed.
         """
         self._client: Any = None
+        self._belonging = belonging
+        self._offline: OfflineStore | None = None
         self._failed = False
         self._warned_not_finite = False
         self.run_id = ""
@@ -64,6 +69,7 @@ class Run:
         """Return a run that records nothing: for all but the first process of a data-parallel step."""
         run = cls.__new__(cls)
         run._client, run._failed, run._warned_not_finite = None, True, True
+        run._belonging = run._offline = None
         run.run_id = run.experiment_id = ""
         return run
 
@@ -75,18 +81,22 @@ class Run:
             call: Gets the `MlflowClient`; carried out twice, it must leave what once leaves.
 
         Returns:
-            What `call` returns; None if it failed or was not called.
+            What `call` returns; None if it failed, was not called, or was carried out on disk alone.
 
         Raises:
             TrackingError: If it failed and LONGTAIL_TRACKING=strict.
         """
-        if self._failed:
-            return None
-        try:
-            return persistently(lambda: call(self._client))
-        except Exception as error:
-            self._fail(what, error)
-            return None
+        if not self._failed:
+            try:
+                return persistently(lambda: call(self._client))
+            except Exception as error:
+                self._fail(what, error)
+        if self._offline is not None:
+            try:
+                call(self._client)
+            except Exception as error:
+                _LOGGER.warning("not recorded on disk either: could not %s (%s)", what, _reason(error))
+        return None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers in one request for each 1,000; values that are not finite are left out.
@@ -107,8 +117,7 @@ class Run:
             from mlflow.entities import Metric
 
             entries = [Metric(name, value, now, step or 0) for name, value in finite.items()]
-            for batch in _batches(entries, _METRICS_PER_BATCH):
-                client.log_batch(self.run_id, metrics=batch)
+            log_metric_entries(client, self.run_id, entries)
 
         self.attempt("log metrics", log)
 
@@ -183,18 +192,48 @@ class Run:
             # A step that failed has its own error to show.
             if status == "FINISHED" and not self._failed:
                 self._fail("end the run", error)
+                if self._offline is not None:
+                    self.end(status)
+            return
+        if self._offline is not None:
+            self._offline.deliver()
 
     def _fail(self, what: str, error: Exception) -> None:
-        reason = " ".join(str(redact(f"{type(error).__name__}: {error}")).split())[:500]
-        if os.environ.get("LONGTAIL_TRACKING") == "strict":
-            raise TrackingError(f"tracking could not {what} ({reason})") from None
+        """Say it once, and go on in a store on disk."""
+        if tracking_mode() == "strict":
+            raise TrackingError(f"tracking could not {what} ({_reason(error)})") from None
         self._failed = True
-        _LOGGER.warning(
-            "tracking could not %s (%s): this run is tracked no further, its results stay in the step's artifacts; "
-            "LONGTAIL_TRACKING=strict makes this an error",
-            what,
-            reason,
+        if self._belonging is not None:
+            try:
+                self._go_offline(self._belonging)
+            except Exception as other:
+                _LOGGER.warning("no store on disk for the run either (%s)", _reason(other))
+        kept = (
+            f"the run goes on in {self._offline.path}: `longtail sync` sends it when the server is back"
+            if self._offline is not None
+            else "this run is tracked no further, its results stay in the step's artifacts"
         )
+        _LOGGER.warning(
+            "tracking could not %s (%s): %s; LONGTAIL_TRACKING=strict makes this an error", what, _reason(error), kept
+        )
+
+    def _go_offline(self, belonging: Belonging) -> None:
+        if self.run_id:
+            identity = replace(belonging.identity, run_id=self.run_id)
+            belonging = replace(belonging, identity=identity, experiment_id=self.experiment_id)
+        store = OfflineStore(belonging)
+        self._offline, self._client = store, store.client
+        self.run_id, self.experiment_id = store.run_id, store.experiment_id
+
+
+def log_metric_entries(client: Any, run_id: str, entries: Sequence[Any]) -> None:
+    """Log `mlflow.entities.Metric`s, in requests of 1,000; one that the run has already changes nothing."""
+    for batch in _batches(entries, _METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=batch)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(redact(f"{type(error).__name__}: {error}")).split())[:500]
 
 
 def _batches(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

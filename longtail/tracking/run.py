@@ -8,24 +8,33 @@ A process finds its run in one of three ways:
 * Neither: a run of its own.
 
 Every call names its run, so nothing depends on MLflow's global state and MLFLOW_RUN_ID is left alone.
-Tracking never fails a step: a server that is away is waited for (LONGTAIL_PATIENCE, two minutes by itself); the first
-failure is logged once and turns the rest into no-ops, unless LONGTAIL_TRACKING=strict.
+Tracking never fails a step: a server that is away is waited for (LONGTAIL_PATIENCE, two minutes by itself); then the
+failure is logged once and the run goes on in a store on disk, which `longtail sync` sends to the server when it is
+back. LONGTAIL_TRACKING=strict makes the failure an error instead, LONGTAIL_TRACKING=off records nothing.
 """
 
 import logging
 import os
 import re
 import subprocess
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from longtail.errors import InputError
-from longtail.tracking.attempts import create_run, new_key
+from longtail.tracking.attempts import new_key
+from longtail.tracking.identity import PARENT_TAG, PIPELINE_TAG, Identity, find_experiment, find_parents
+from longtail.tracking.offline import belonging
 from longtail.tracking.recording import Located, Run, TrackingError
-from longtail.tracking.server import check_tracking_server, connect, home, sqlite_file, tracking_uri
+from longtail.tracking.server import (
+    check_tracking_server,
+    connect,
+    home,
+    sqlite_file,
+    tracking_mode,
+    tracking_uri,
+)
 
 __all__ = [
     "Run",
@@ -43,14 +52,6 @@ __all__ = [
 
 _LOGGER = logging.getLogger(__name__)
 _SCHEMA_VERSION = 1
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes MLflow's pages open on training runs instead of traces of language models."""
-PIPELINE_TAG = "kfp.pipeline_run_id"
-PARENT_TAG = "mlflow.parentRunId"
-SWEEP_TAG = "longtail.sweep"
-"""On a pipeline's run inside a sweep, which is its parent; tells it from a step that carries the pipeline's tag."""
-_SETTLE_SECONDS = 1.0
-"""Longer than another process takes from finding no parent to having made one."""
 
 
 @contextmanager
@@ -60,14 +61,7 @@ def sweep_run(name: str, config: Mapping[str, Any]) -> Generator[Run, None, None
     Yields:
         The run. It ends FINISHED, FAILED after an exception, or KILLED after an interrupt.
     """
-    key = new_key()
-
-    def locate() -> Located:
-        client = _client()
-        experiment = _experiment_id(client)
-        return Located(client, create_run(client, experiment, key, name=name), experiment)
-
-    run = Run(locate)
+    run = _run(Identity(name, new_key()))
     with _ending(run):
         _describe(run, config, {})
         yield run
@@ -90,16 +84,8 @@ def pipeline_run(
         The run. It ends FINISHED, FAILED after an exception, or KILLED after an interrupt.
     """
     _check_pipeline_run_id(pipeline_run_id)
-    nesting = {PARENT_TAG: sweep, SWEEP_TAG: sweep} if sweep else {}
-
-    def locate() -> Located:
-        client = _client()
-        experiment = _experiment_id(client)
-        run_id = _find_or_create_parent(client, experiment, pipeline_run_id, name, nesting)
-        client.update_run(run_id, status="RUNNING")
-        return Located(client, run_id, experiment)
-
-    run = Run(locate)
+    run = _run(Identity(name, pipeline=True, pipeline_run_id=pipeline_run_id, sweep=sweep))
+    run.attempt("mark the run as running", lambda client: client.update_run(run.run_id, status="RUNNING"))
     with _ending(run):
         _describe(run, config, tags)
         yield run
@@ -118,19 +104,11 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
         The run. Unless it is somebody else's, it ends FINISHED, FAILED after an exception, or KILLED after an
         interrupt.
     """
-    attached, key = os.environ.get("MLFLOW_RUN_ID", ""), new_key()
+    attached = os.environ.get("MLFLOW_RUN_ID", "")
     pipeline_run_id = os.environ.get("KFP_RUN_ID", "")
     if pipeline_run_id and not attached:
         _check_pipeline_run_id(pipeline_run_id)
-
-    def locate() -> Located:
-        client = _client()
-        experiment = _experiment_id(client)
-        parent = _find_or_create_parent(client, experiment, pipeline_run_id) if pipeline_run_id else ""
-        nesting = {PARENT_TAG: parent} if parent else {}
-        return Located(client, create_run(client, experiment, key, name=step, tags=nesting), experiment)
-
-    run = attached_run(attached) if attached else Run(locate)
+    run = attached_run(attached) if attached else _run(Identity(step, new_key(), pipeline_run_id=pipeline_run_id))
     tags = {"longtail.step": step, **tags}
     if attached:
         _describe(run, config, tags)
@@ -146,11 +124,7 @@ def attached_run(run_id: str) -> Run:
     if not run_id:
         return Run.silent()
 
-    def locate() -> Located:
-        client = _client()
-        return Located(client, run_id, client.get_run(run_id).info.experiment_id)
-
-    return Run(locate)
+    return _run(Identity(run_id=run_id))
 
 
 def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
@@ -164,8 +138,8 @@ def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
 
     def locate() -> Located:
         client = _client()
-        experiment = _experiment_id(client)
-        parents = _parents(client, experiment, pipeline_run_id)
+        experiment = find_experiment(client, tracking_uri())
+        parents = find_parents(client, experiment, pipeline_run_id)
         if not parents:
             raise LookupError(f"no run has the tag {PIPELINE_TAG}={pipeline_run_id}")
         return Located(client, parents[0], experiment)
@@ -238,48 +212,16 @@ def _client() -> Any:
     return connect(uri)
 
 
-def _experiment_id(client: Any) -> str:
-    """Return the experiment, made if need be; beside an SQLite database its files get a folder of their own."""
-    if experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return experiment_id
-    from mlflow.exceptions import MlflowException
+def _run(identity: Identity) -> Run:
+    """Return the run of an identity; one that is there already is somebody else's to end."""
+    if tracking_mode() == "off":
+        return Run.silent()
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "longtail"
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        file = sqlite_file(tracking_uri())
-        location = (file.parent / "artifacts").as_uri() if file else None
-        try:
-            return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    return str(found.experiment_id)
+    def locate() -> Located:
+        client = _client()
+        if identity.run_id:
+            return Located(client, identity.run_id, client.get_run(identity.run_id).info.experiment_id)
+        experiment = find_experiment(client, tracking_uri())
+        return Located(client, identity.locate(client, experiment), experiment)
 
-
-def _find_or_create_parent(
-    client: Any, experiment_id: str, pipeline_run_id: str, name: str = "", tags: Mapping[str, str] | None = None
-) -> str:
-    """Return the pipeline's run, the same one to all processes that ask at the same moment.
-
-    MLflow has no unique tags, so whoever makes a run waits until a run made at the same moment must be visible,
-    takes the oldest (by start time, then id) and deletes its own if that is another one.
-    """
-    if parents := _parents(client, experiment_id, pipeline_run_id):
-        return parents[0]
-    tags = {PIPELINE_TAG: pipeline_run_id, **(tags or {})}
-    name = name or f"pipeline-{pipeline_run_id[:8]}"
-    created = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
-    time.sleep(_SETTLE_SECONDS)
-    oldest = _parents(client, experiment_id, pipeline_run_id)[0]
-    if oldest != created:
-        client.delete_run(created)
-    return oldest
-
-
-def _parents(client: Any, experiment_id: str, pipeline_run_id: str) -> list[str]:
-    """Return the runs that carry the pipeline's tag and are no child, but of a sweep, oldest first."""
-    runs = client.search_runs([experiment_id], f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}'")
-    outer = [run for run in runs if run.data.tags.get(PARENT_TAG) == run.data.tags.get(SWEEP_TAG)]
-    return [run.info.run_id for run in sorted(outer, key=lambda run: (run.info.start_time, run.info.run_id))]
+    return Run(locate, belonging(identity, ends=not identity.run_id))

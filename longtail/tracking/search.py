@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from longtail.errors import InputError
+from longtail.tracking.identity import PARENT_TAG, PIPELINE_TAG, SWEEP_TAG
 from longtail.tracking.redaction import redact
-from longtail.tracking.run import PARENT_TAG, PIPELINE_TAG, SWEEP_TAG
 from longtail.tracking.server import check_tracking_server, connect, sqlite_file
 
 _PAGE = 1000

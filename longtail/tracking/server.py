@@ -31,9 +31,26 @@ def home() -> Path:
     return Path(os.environ.get("LONGTAIL_HOME") or ".longtail").absolute()
 
 
+def durable_place() -> str:
+    """Return the folder or `s3://` address that outlives this machine, LONGTAIL_CHECKPOINTS; empty if there is none."""
+    return os.environ.get("LONGTAIL_CHECKPOINTS", "")
+
+
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, else an SQLite file in `home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home() / 'mlflow.db'}"
+
+
+def tracking_mode() -> str:
+    """Return LONGTAIL_TRACKING: `strict` makes a lost server an error, `off` records nothing; empty by itself.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    mode = os.environ.get("LONGTAIL_TRACKING", "")
+    if mode not in {"", "strict", "off"}:
+        raise InputError(f"LONGTAIL_TRACKING is {mode!r}: give strict, off or nothing")
+    return mode
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -97,7 +97,7 @@ def chain(tmp_path_factory) -> dict[str, dict]:
 def again(chain, tmp_path_factory) -> dict[str, dict]:
     """The whole method once more with the same seed, in another place and without a tracking server."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/none/mlflow.db")
+        patch.setenv("LONGTAIL_TRACKING", "off")
         # A checkpoint of the first time would spare the second its work.
         patch.setenv("LONGTAIL_HOME", str(tmp_path_factory.mktemp("home")))
         return _chain(tmp_path_factory.mktemp("again"))
@@ -105,7 +105,7 @@ def again(chain, tmp_path_factory) -> dict[str, dict]:
 
 @pytest.fixture
 def untracked(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/none/mlflow.db")
+    monkeypatch.setenv("LONGTAIL_TRACKING", "off")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def store(home, empty_database, monkeypatch):
     home.mkdir()
     shutil.copy(empty_database, home / "mlflow.db")
     monkeypatch.setenv("LONGTAIL_TRACKING", "strict")
-    monkeypatch.setattr("longtail.tracking.run._SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("longtail.tracking.identity._SETTLE_SECONDS", 0.0)
     return f"sqlite:///{home / 'mlflow.db'}"
 
 

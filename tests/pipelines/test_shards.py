@@ -85,7 +85,7 @@ def test_the_local_runner_puts_parts_together(tmp_path, monkeypatch):
     from kfp import local
 
     monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/none/mlflow.db")
+    monkeypatch.setenv("LONGTAIL_TRACKING", "off")
 
     @dsl.pipeline
     def twice(data: dict, backbone: dict, features: dict) -> Both:

@@ -28,7 +28,7 @@ def environment(monkeypatch, tmp_path):
         if name.startswith(("LONGTAIL_", "MLFLOW_", "KFP_", "AWS_")) or name in ("RANK", "WORLD_SIZE"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/none/mlflow.db")
+    monkeypatch.setenv("LONGTAIL_TRACKING", "off")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

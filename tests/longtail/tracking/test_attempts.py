@@ -1,16 +1,13 @@
-import json
 import threading
 
-import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException, RestException
 from requests import Response, exceptions
 
 from longtail import retries
 from longtail.tracking import run as tracked
-from longtail.tracking.attempts import KEY_TAG, create_run, is_outage, new_key
+from longtail.tracking.attempts import create_run, is_outage, new_key
 from longtail.tracking.lineage import logged_models, record_cached_step
-from longtail.tracking.model import log_classifier
 from longtail.tracking.recording import Located, Run
 from longtail.tracking.run import pipeline_run, step_run, sweep_run
 
@@ -43,73 +40,48 @@ def losing(tracking, monkeypatch):
     return client
 
 
-def write(run, pixels):
+def write(run, log_model):
     run.log_metrics({"loss": 0.5, "accuracy": 1.0}, step=1)
     run.log_metrics({"loss": 0.25}, step=2)
     run.log_params({"more": 1})
     run.set_tags({"a": "b"})
     run.log_json({"a": 1}, "a.json")
     run.log_dataset("digits", "0" * 64, "training", "s3://bucket/digits")
-    return log_classifier(run, pixels, np.zeros((2, 2, 1, 1), np.uint8), ["top", "bottom"], "pixels", {})
+    return log_model(run)
 
 
-def everything(tracking, experiment_id):
-    """Return all that runs hold, without ids and times."""
-    found = {}
-    runs = tracking.search_runs([experiment_id])
-    names = {run.info.run_id: run.info.run_name for run in runs}
-    for run in runs:
-        history = {
-            name: [(entry.step, entry.value) for entry in tracking.get_metric_history(run.info.run_id, name)]
-            for name in run.data.metrics
-        }
-        own = {
-            name: value
-            for name, value in run.data.tags.items()
-            if not name.startswith("mlflow.") and name not in {KEY_TAG, "longtail.source_run_id", "longtail.sweep"}
-        }
-        parent = names.get(run.data.tags.get("mlflow.parentRunId"))
-        inputs = [entry.dataset.name for entry in run.inputs.dataset_inputs]
-        models = len(run.outputs.model_outputs) if run.outputs else 0
-        files = [file.path for file in tracking.list_artifacts(run.info.run_id)]
-        told = (run.info.status, history, run.data.params, own, parent, inputs, models, files)
-        found.setdefault(run.info.run_name, []).append(told)
-    return json.dumps(found, sort_keys=True), len(tracking.search_logged_models([experiment_id]))
-
-
-def work(pixels, monkeypatch):
+def work(quick_model, monkeypatch):
     monkeypatch.setenv("KFP_RUN_ID", "p-1")
     with sweep_run("sweep", {"grid": 1}) as sweep, pipeline_run("p-1", {}, {}, name="point", sweep=sweep.run_id) as run:
         with step_run("train", {"epochs": 1}, {}) as step:
-            model = write(step, pixels)
+            model = write(step, quick_model)
         assert logged_models(run, step.run_id) == [model]
         record_cached_step(run, "extract", step.run_id)
     return run.experiment_id
 
 
 @pytest.fixture
-def pixels(monkeypatch):
-    """A module whose files, which other tests look at, are quickly made."""
-    import torch
+def quick_model(log_model, monkeypatch):
+    """`log_model` with files, which other tests look at, that are quickly made."""
 
-    def save(path, *_):
-        path.mkdir()
-        (path / "MLmodel").write_text("flavors: {}")
+    def write_model(folder, *_):
+        folder.mkdir()
+        (folder / "MLmodel").write_text("flavors: {}")
 
-    monkeypatch.setattr("longtail.tracking.model._save", save)
-    return torch.nn.Identity()
+    monkeypatch.setattr("longtail.tracking.model.write_model", write_model)
+    return log_model
 
 
-def test_lost_answers_double_nothing_and_lose_nothing(losing, tracking, pixels, monkeypatch):
-    experiment = work(pixels, monkeypatch)
-    disturbed = everything(tracking, experiment)
+def test_lost_answers_double_nothing_and_lose_nothing(losing, tracking, quick_model, everything, monkeypatch):
+    experiment = work(quick_model, monkeypatch)
+    disturbed = everything(experiment)
     assert {"create_run", "log_batch", "log_inputs", "create_logged_model", "log_outputs"} <= losing.lost
     for run in tracking.search_runs([experiment]):
         tracking.delete_run(run.info.run_id)
     for model in tracking.search_logged_models([experiment]):
         tracking.delete_logged_model(model.model_id)
     monkeypatch.setattr(tracked, "_client", lambda: tracking)
-    assert everything(tracking, work(pixels, monkeypatch)) == disturbed
+    assert everything(work(quick_model, monkeypatch)) == disturbed
     assert disturbed[1] == 1
 
 

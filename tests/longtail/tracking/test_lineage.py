@@ -1,8 +1,4 @@
-import numpy as np
-import torch
-
 from longtail.tracking.lineage import logged_models, record_cached_step
-from longtail.tracking.model import log_classifier
 from longtail.tracking.run import pipeline_run, step_run
 
 
@@ -24,13 +20,9 @@ def test_cached_step_has_the_metrics_of_its_source(tracking):
     assert children["extract"].data.metrics == {}
 
 
-def test_models_are_found_by_the_run_that_logged_them(tracking):
-    class Brightness(torch.nn.Module):
-        def forward(self, images):
-            return torch.softmax(images.float().mean(dim=(1, 3)), dim=1)
-
+def test_models_are_found_by_the_run_that_logged_them(tracking, log_model):
     with step_run("retrain", {}, {}) as source:
-        uri = log_classifier(source, Brightness(), np.zeros((2, 3, 3, 1), np.uint8), ["a", "b", "c"], "crt", {})
+        uri = log_model(source)
     with pipeline_run("p-6", {}, {}) as parent:
         assert logged_models(parent, source.run_id) == [uri]
         assert logged_models(parent, parent.run_id) == []

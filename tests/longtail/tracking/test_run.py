@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from longtail.errors import InputError
+from longtail.tracking import identity
 from longtail.tracking import run as tracked
 from longtail.tracking.lineage import record_cached_step
-from longtail.tracking.model import log_classifier
 from longtail.tracking.run import close_pipeline_run, git_commit, pipeline_run, step_run, sweep_run
 
 CONFIG = {"seed": 7, "backbone": {"network": "small_cnn", "epochs": 2}}
@@ -141,7 +141,7 @@ def test_pipeline_run_id_that_could_change_the_search_is_refused(tracking, monke
 
 def _race(barrier, found):
     """Look for the parent, wait until the other process has looked too, and go on."""
-    look = tracked._parents
+    look = identity.find_parents
     waited = []
 
     def look_together(*arguments):
@@ -151,7 +151,7 @@ def _race(barrier, found):
             barrier.wait(timeout=30)
         return result
 
-    tracked._parents = look_together
+    identity.find_parents = look_together
     with step_run("train", {}, {}) as run:
         found.put((run.run_id, os.environ["KFP_RUN_ID"]))
 
@@ -160,7 +160,7 @@ def test_two_processes_that_both_find_no_parent_end_with_one(tracking, monkeypat
     with step_run("warm up", {}, {}):
         pass
     monkeypatch.setenv("KFP_RUN_ID", "p-race")
-    monkeypatch.setattr(tracked, "_SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(identity, "_SETTLE_SECONDS", 1.0)
     context = multiprocessing.get_context("fork")
     barrier, found = context.Barrier(2), context.Queue()
     processes = [context.Process(target=_race, args=(barrier, found)) for _ in range(2)]
@@ -205,17 +205,35 @@ def test_git_commit_of_a_package_outside_any_source_tree_is_empty(monkeypatch, t
     assert git_commit() == ""
 
 
-def test_dead_server_does_not_fail_a_step(clean_environment, monkeypatch, dead_port, caplog):
+def test_dead_server_does_not_fail_a_step(clean_environment, monkeypatch, dead_port, tmp_path, caplog):
+    monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{dead_port}")
     monkeypatch.setenv("KFP_RUN_ID", "p-6")
     start = time.monotonic()
     with step_run("train", CONFIG, {}) as run:
         run.log_metrics({"accuracy": 0.5})
     record_cached_step(run, "extract", "")
-    assert run.run_id == ""
-    assert len([record for record in caplog.records if record.name.startswith("longtail")]) == 1
+    assert run.run_id
+    (store,) = [path.parent for path in (tmp_path / "offline").glob("*/identity.json")]
+    (said,) = [record.message for record in caplog.records if record.name.startswith("longtail")]
+    assert str(store) in said and "`longtail sync`" in said
     assert "hunter2" not in caplog.text
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
+
+
+def test_tracking_that_is_off_asks_no_server_and_keeps_nothing(clean_environment, monkeypatch, dead_port, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{dead_port}")
+    monkeypatch.setenv("LONGTAIL_HOME", str(tmp_path))
+    monkeypatch.setenv("LONGTAIL_TRACKING", "off")
+    with step_run("train", CONFIG, {}) as run:
+        run.log_metrics({"accuracy": 0.5})
+    assert run.run_id == "" and not list(tmp_path.iterdir())
+    monkeypatch.setenv("LONGTAIL_TRACKING", "on")
+    with (
+        pytest.raises(InputError, match="is 'on': give strict, off or nothing"),
+        step_run("a", {}, {}),
+    ):
+        pass
 
 
 def test_dead_server_fails_a_strict_step(clean_environment, monkeypatch, dead_port):
@@ -226,17 +244,14 @@ def test_dead_server_fails_a_strict_step(clean_environment, monkeypatch, dead_po
 
 
 @pytest.mark.server
-def test_real_server_keeps_everything_and_may_die_during_a_step(clean_environment, mlflow_server, monkeypatch, caplog):
+def test_real_server_keeps_everything_and_may_die_during_a_step(
+    clean_environment, mlflow_server, log_model, monkeypatch, caplog
+):
     import mlflow
-    import torch
     from mlflow import MlflowClient
 
     uri = mlflow_server.uri
     client = MlflowClient(tracking_uri=uri)
-
-    class Pixels(torch.nn.Module):
-        def forward(self, images):
-            return torch.softmax(images.flatten(1).float(), dim=1)
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("KFP_RUN_ID", "p-7")
@@ -245,14 +260,16 @@ def test_real_server_keeps_everything_and_may_die_during_a_step(clean_environmen
     with step_run("train", CONFIG, {}) as run:
         run.log_metrics({"accuracy": 0.5}, step=1)
         run.log_dataset("digits", "0" * 64, "training", "s3://bucket/digits")
-        model = log_classifier(run, Pixels(), np.zeros((2, 2, 1, 1), np.uint8), ["top", "bottom"], "pixels", {})
+        model = log_model(run)
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.data.metrics == {"accuracy": 0.5}
     assert [file.path for file in client.list_artifacts(run.run_id)] == ["config.json"]
     assert client.get_logged_model(model.removeprefix("models:/")).status == "READY"
-    assert mlflow.pyfunc.load_model(model).predict(np.zeros((3, 2, 1, 1), np.uint8)).tolist() == [[0.5, 0.5]] * 3
+    answer = mlflow.pyfunc.load_model(model).predict(np.zeros((3, 3), np.float32))
+    assert set(answer["class"]) <= {"top", "bottom"} and len(answer) == 3
     monkeypatch.setenv("LONGTAIL_TRACKING", "")
+    monkeypatch.setenv("LONGTAIL_HOME", str(mlflow_server.folder))
     with step_run("evaluate", CONFIG, {}) as run:
         mlflow_server.kill()
         run.log_metrics({"accuracy": 0.5})
