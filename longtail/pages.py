@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 _PIXELS_PER_INCH = 150
 _SECTIONS_WITHOUT_LINKS = 3
 _SECTION = re.compile(r"<section[^>]*>\s*<h2>(.*?)</h2>(.*?)</section>", re.DOTALL)
-_NUMBER = re.compile(r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?( \([+\-−]?[\d.,]+(–| to )[+\-−]?[\d.,]+\))?\s?%?|–|")
+_NUMBER = re.compile(
+    r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?( \([+\-−]?[\d.,]+(–| to )[+\-−]?[\d.,]+\))?\s?%?|–||"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+)
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --muted: #57606a; --line: #d8dee4; --strong: #8c959f;
   --code: #f6f8fa; --link: #0550ae; }
@@ -41,7 +44,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 
 .scroll, figure { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; overflow-wrap: normal; }
 caption, figcaption { color: var(--muted); font-size: .9rem; text-align: left; }
-caption { padding-bottom: .4rem; }
+caption { position: sticky; left: 0; padding-bottom: .4rem; max-width: min(46rem, calc(100vw - 2rem)); }
 figcaption { position: sticky; left: 0; padding-top: .3rem; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th:first-child, td:first-child { padding-left: 0; }
@@ -56,7 +59,7 @@ pre { margin: .5rem 0; padding: .8rem 1rem; overflow-x: auto; background: var(--
   font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 @media (prefers-color-scheme: dark) { img { padding: .6rem; background: #fff; } }
 @media (max-width: 40rem) { body { padding: 1rem .8rem 2rem; } h1 { font-size: 1.35rem; }
-  th, td { padding: .35rem .55rem; } }
+  th, td { padding: .35rem .55rem; } td:not(.number) { min-width: 8rem; } }
 @media print { :root { color-scheme: light; --page: #fff; --ink: #000; --muted: #444; --line: #ccc; --strong: #777;
   --code: #fff; --link: #000; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3 { break-after: avoid; }

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from longtail.drawing import clip_name
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_CHARACTERS = 60
+"""Of class names that fit side by side."""
 
 
 def counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> "Figure":
@@ -18,8 +23,10 @@ def counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> "Figure"
     axes.set_yscale("log")
     axes.set_ylabel("training images")
     axes.set_xlim(-0.6, len(order) - 0.4)
+    names = [clip_name(class_names[label]) for label in order]
     if len(order) <= 30:
-        axes.set_xticks(range(len(order)), [class_names[label] for label in order], rotation=45, ha="right")
+        fits = sum(map(len, names)) <= _CHARACTERS
+        axes.set_xticks(range(len(order)), names, rotation=0 if fits else 45, ha="center" if fits else "right")
     else:
         axes.set_xlabel("class, by number of training images")
     axes.spines[["top", "right"]].set_visible(False)

@@ -93,7 +93,7 @@ def depth_figure(report: Report) -> "Figure":
     tops = np.array([layer.top_eigenvalue for layer in layers])
     _draw_signed(axes, tops, _ORANGE, "s", "top eigenvalue")
     negative = bool((traces < 0).any() or (tops < 0).any())
-    _label_depth(axes, report, "; hollow: negative, drawn at its size" if negative else "")
+    _label_depth(axes, report, "\nhollow: negative, drawn at its size" if negative else "")
     return figure
 
 
@@ -117,9 +117,9 @@ def _label_depth(axes: "Axes", report: Report, note: str) -> None:
     axes.set_xlabel("layer, input to output")
     axes.set_ylabel("curvature (loss per squared unit of weight)")
     axes.set_title(
-        f"Curvature over depth, {report.samples} images, mean loss {report.loss:.3g}{note}\n"
+        f"Curvature over depth, {report.samples} images, mean loss {report.loss:.3g}\n"
         f"full network: trace {report.full.trace:.4g} ± {report.full.trace_stderr:.2g}, "
-        f"top eigenvalue {report.full.top_eigenvalue:.4g}",
+        f"top eigenvalue {report.full.top_eigenvalue:.4g}{note}",
         fontsize=10.5,
         loc="left",
     )

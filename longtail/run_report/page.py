@@ -1,11 +1,11 @@
 """The page of a run: its summary and table, what its steps drew, then timings, lineage and settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from longtail.pages import Details, Part, Section, Table, Text, html_report, parts
 from longtail.run_report.facts import Facts
 from longtail.run_report.tables import lineage, methods_rows, timings
-from longtail.run_report.words import computed, sentences, title
+from longtail.run_report.words import sentences, title
 
 SECTIONS = {
     "data": "Data",
@@ -35,13 +35,16 @@ def run_page(facts: Facts, pages: Mapping[str, str]) -> str:
     header, *rows = methods_rows(facts)
     summary = Section("Summary", [*map(Text, sentences(facts)), Table(header, rows, _EXPLAINED)])
     drawn = {name: parts(pages[name]) for name in SECTIONS if name in pages}
-    settings = [Part("", part.markup) for found in drawn.values() for part in found if part.title == _SETTINGS]
-    steps = [
-        Section(SECTIONS[name], [part for part in found if part.title != _SETTINGS]) for name, found in drawn.items()
-    ]
+    settings = dict.fromkeys(part.markup for found in drawn.values() for part in found if part.title == _SETTINGS)
+    steps = [Section(SECTIONS[name], _shown(SECTIONS[name], found)) for name, found in drawn.items()]
     closing = [
-        Section("Timings", [Text(computed(facts)), timings(facts)]),
+        Section("Timings", [timings(facts)]),
         Section("Lineage", [lineage(facts), Details("all of it", facts.steps)]),
-        Section(_SETTINGS, settings),
+        Section(_SETTINGS, [Part("", markup) for markup in settings]),
     ]
     return html_report(title(facts), [summary, *steps, *closing])
+
+
+def _shown(heading: str, found: Sequence[Part]) -> list[Part]:
+    """Return the parts of a page but its settings; one that is called as all of them needs no heading."""
+    return [Part("" if part.title == heading else part.title, part.markup) for part in found if part.title != _SETTINGS]

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from longtail.evaluation import GROUPS, Evaluation
 from longtail.pages import Table
 from longtail.run_report.facts import Facts, Intervals
-from longtail.run_report.words import duration
 
 _COLUMNS = {"top1": "all", **{group: group for group in GROUPS}}
 _DIGITS = 12
@@ -32,31 +31,36 @@ def timings(facts: Facts) -> Table:
         [label, f"{float(made['seconds']):.1f}", _moment(made["started"]), _origin(facts, label)]
         for label, made in facts.steps.items()
     ]
-    whole = sum(float(made["seconds"]) for made in facts.lineage.values())
     return Table(
         ["step", "seconds", "began (UTC)", "in this run"],
         rows,
-        "A step takes its own time, from its first check to its last output; what starts its process comes on top. "
-        f"Together {duration(whole)}.",
+        "A step's time is its own, from its first check to its last output; the start of its process comes on top.",
     )
 
 
 def lineage(facts: Facts) -> Table:
     """Return where the result of each step comes from."""
+    header = ["step", "in this run", "MLflow run", "commit", "seed", "SHA-256 of what it wrote"]
     rows = [
         [
             label,
             _origin(facts, label),
             made["run_id"] or None,
-            made["git_commit"][:_DIGITS] + ("-dirty" if made["git_commit"].endswith("-dirty") else "") or None,
-            made["image"] or None,
+            _commit(made["git_commit"]) or None,
             str(int(made["seed"])),
-            ", ".join(f"{name} {digest[:_DIGITS]}" for name, digest in made["sha256"].items()) or None,
+            ", ".join(f"{name} {digest[:_DIGITS]}" for name, digest in made["sha256"].items()),
         ]
         for label, made in facts.steps.items()
     ]
-    header = ["step", "in this run", "MLflow run", "commit", "image", "seed", "SHA-256 of what it wrote"]
+    images = [made["image"] for made in facts.steps.values()]
+    if any(images):
+        header, rows = [*header, "image"], [[*row, image or None] for row, image in zip(rows, images, strict=True)]
     return Table(header, rows)
+
+
+def _commit(commit: str) -> str:
+    name, mark, _ = commit.partition("-dirty")
+    return f"{name[:_DIGITS]}{mark}"
 
 
 def _moment(seconds: float) -> str:

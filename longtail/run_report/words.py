@@ -80,10 +80,10 @@ def _accuracy(facts: Facts) -> list[str]:
         before, after = values[baseline], values[best]
         if best == baseline:
             others = " no other classifier is more accurate." if len(values) > 1 else ""
-            told.append(f"On {named}, {baseline} is right in {before:.1f} %{';' if others else '.'}{others}")
+            told.append(f"On {named}, {baseline} is right in {before:.1f}\u00a0%{';' if others else '.'}{others}")
         else:
             told.append(
-                f"On {named}, {best} gains most: from {before:.1f} % ({baseline}) to {after:.1f} %, "
+                f"On {named}, {best} gains most: from {before:.1f}\u00a0% ({baseline}) to {after:.1f}\u00a0%, "
                 f"{after - before:+.1f} points{_interval(facts, best, group)}."
             )
     return told
@@ -91,7 +91,7 @@ def _accuracy(facts: Facts) -> list[str]:
 
 def _interval(facts: Facts, method: str, group: str) -> str:
     low, high = facts.gains[method][group]
-    return f" (95 % interval {low:+.1f} to {high:+.1f})"
+    return f" (95\u00a0% interval {low:+.1f} to {high:+.1f})"
 
 
 def _score(scores: Evaluation, group: str) -> float | None:

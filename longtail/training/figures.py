@@ -27,6 +27,7 @@ def history_figure(history: Sequence[Mapping[str, float]]) -> "Figure":
     accuracy.set_ylabel("accuracy, %")
     for axes in (loss, accuracy):
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
     return figure

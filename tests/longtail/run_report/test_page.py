@@ -32,6 +32,15 @@ def test_sections_are_in_order_and_settings_come_last(facts):
     assert links == re.findall(r'<section id="(.*?)">', text) and len(links) == len(headings)
 
 
+def test_a_part_that_is_called_as_the_whole_has_no_heading_and_equal_settings_stand_once(facts):
+    settings = Section("Settings", [Details("hessian", {"probes": 2})])
+    first = html_report("t", [Section(SECTIONS["curvature"], [Text("by depth")]), settings])
+    second = html_report("t", [Section("Numbers", [Text("by head")]), settings])
+    text = run_page(facts, {"curvature": first, "head_curvature": second})
+    assert re.findall(r"<h3>(.*?)</h3>", text) == ["Numbers"]
+    assert text.count("<summary>hessian</summary>") == 1
+
+
 def test_a_page_that_is_not_given_has_no_section(facts):
     text = run_page(facts, {"data": page("data")})
     assert re.findall(r"<h2>(.*?)</h2>", text) == ["Summary", "Data", "Timings", "Lineage", "Settings"]
