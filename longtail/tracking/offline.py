@@ -25,7 +25,7 @@ from longtail.tracking.attempts import create_run
 from longtail.tracking.identity import Identity, named_experiment
 from longtail.tracking.server import connect, durable_place, home
 
-IDENTITY = "identity.json"
+IDENTITY, LOCK = "identity.json", "lock"
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,8 @@ class OfflineStore:
     def __init__(self, belonging: Belonging) -> None:
         self.path = stores_folder() / uuid.uuid4().hex
         self.path.mkdir(parents=True)
-        self._lock = hold(self.path)
+        self._lock = (self.path / LOCK).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         shutil.copyfile(_empty_database(), self.path / "mlflow.db")
         uri = f"sqlite:///{self.path / 'mlflow.db'}"
         self.client = connect(uri)
@@ -84,8 +85,9 @@ class OfflineStore:
         self.run_id = create_run(self.client, self.experiment_id, uuid.uuid4().hex, name=name)
         write_json(self.path / IDENTITY, asdict(replace(belonging, run_id=self.run_id)))
 
-    def deliver(self) -> None:
-        """Put the ended run's store under LONGTAIL_CHECKPOINTS if that is an `s3://` address."""
+    def close(self) -> None:
+        """Let go of the ended run's store, and put it under LONGTAIL_CHECKPOINTS if that is an `s3://` address."""
+        self._lock.close()
         place = durable_place()
         if not is_url(place):
             return
@@ -125,7 +127,7 @@ def stores_folder() -> Path:
 
 def hold(store: Path) -> TextIO | None:
     """Return a handle that keeps other processes off a store while it is open; None if one has it."""
-    handle = (store / "lock").open("w")
+    handle = (store / LOCK).open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -196,7 +196,7 @@ class Run:
                     self.end(status)
             return
         if self._offline is not None:
-            self._offline.deliver()
+            self._offline.close()
 
     def _fail(self, what: str, error: Exception) -> None:
         """Say it once, and go on in a store on disk."""

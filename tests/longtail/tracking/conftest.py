@@ -30,9 +30,8 @@ def clean_environment(monkeypatch):
 @pytest.fixture
 def tracking(tmp_path, empty_database, clean_environment, monkeypatch):
     """Strict tracking to a fresh database; returns a client to read it back with."""
-    from mlflow import MlflowClient
-
     import mlflow
+    from mlflow import MlflowClient
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "offline").mkdir()

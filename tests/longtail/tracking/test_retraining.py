@@ -1,7 +1,9 @@
+import contextlib
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from longtail.errors import InputError
 from longtail.tracking.retraining import claim, note_run, withdraw
@@ -10,14 +12,20 @@ from longtail.tracking.server import connect
 DAY = 86400.0
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
+
+
 @pytest.fixture
-def client(tmp_path, monkeypatch):
+def client(database, monkeypatch):
     """A tracking database with a registered model and one version, trained on the content `old`."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    client = connect(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    client = connect(database)
+    with contextlib.suppress(MlflowException):
+        client.delete_registered_model("digits")
     client.create_registered_model("digits")
-    client.create_model_version("digits", "somewhere", tags={"dataset_digest": "old"})
+    client.create_model_version("digits", "somewhere", tags={"source_digest": "old"})
     return client
 
 
@@ -67,6 +75,12 @@ def test_content_that_the_gate_has_judged_is_not_trained_on_again_unless_forced(
     assert not answer.allowed
     assert "digits/1" in answer.sentence
     assert claim("digits", "old", "why", cooldown=DAY, force=True).allowed
+
+
+def test_a_run_that_asks_again_is_told_the_same(client):
+    assert claim("digits", "new", "why", cooldown=DAY, run="r-1").allowed
+    assert claim("digits", "new", "why", cooldown=DAY, run="r-1").allowed
+    assert not claim("digits", "new", "why", cooldown=DAY, run="r-2").allowed
 
 
 def test_a_model_that_is_not_there_is_named(client):
