@@ -21,6 +21,7 @@ from pipelines.claims import add_claims
 from pipelines.compile import add_compile
 from pipelines.doctor import add_doctor
 from pipelines.predict import add_predict
+from pipelines.promote import add_promote
 from pipelines.results import add_results
 from pipelines.runs import add_runs
 from pipelines.schedule import add_schedule
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add_submit(commands, with_table)
     add_schedule(commands, with_table)
     add_runs(commands)
+    add_promote(commands)
     add_predict(commands)
     add_doctor(commands)
     add_sync(commands)

@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from longtail.config import PipelineConfig, to_dict
+from longtail.config import PipelineConfig, PromotionConfig, to_dict
 from longtail.data.digest import source_digest
 from longtail.data.table_files import table_digest
 from pipelines.policy_file import Installation
 
-UNUSED = {"images": ("table", "head"), "features": ("data", "backbone", "features")}
+UNUSED = {"images": ("table", "head", "drift"), "features": ("data", "backbone", "features", "drift")}
 """Groups of settings that the pipeline of each start does not read."""
 
 Documents = list[dict[str, Any]]
@@ -50,24 +50,32 @@ def specification(config: PipelineConfig, data_digest: str, installation: Instal
     """
     from pipelines.features_pipeline import features_pipeline
     from pipelines.longtail_pipeline import longtail_pipeline
+    from pipelines.promotion import check
 
     pipeline = features_pipeline if config.start == "features" else longtail_pipeline
-    return compiled(built(pipeline, installation, config.features.shards), arguments(config, data_digest))
+    check(config)
+    chosen = built(pipeline, installation, config.features.shards, config.promotion)
+    return compiled(chosen, arguments(config, data_digest))
 
 
-def built(pipeline: Any, installation: Installation | None, shards: int = 1) -> Any:
-    """Return a pipeline with an installation's policies, and with the images split into shards.
+def built(
+    pipeline: Any, installation: Installation | None, shards: int = 1, promotion: PromotionConfig | None = None
+) -> Any:
+    """Return a pipeline with an installation's policies, the images split into shards, and a step that promotes.
 
     Args:
         pipeline: What kfp built with the table's own policies and one shard when it was defined.
         installation: Policies in place of those of the table.
         shards: Tasks that turn images into features side by side.
+        promotion: Which model it registers and when it is promoted; without a name the step is left out.
     """
-    if installation is None and shards == 1:
+    promotion = promotion or PromotionConfig()
+    if installation is None and shards == 1 and not promotion.model:
         return pipeline
     from kfp import dsl
 
     from pipelines.policy import seconds, using
+    from pipelines.promotion import promoting
     from pipelines.shards import split
 
     installation = installation or Installation()
@@ -79,7 +87,7 @@ def built(pipeline: Any, installation: Installation | None, shards: int = 1) -> 
     }
     whole = dsl.PipelineConfig(**{name: seconds(value) for name, value in ttl.items() if value})
     described = {"name": pipeline.component_spec.name, "description": pipeline.component_spec.description}
-    with using(installation.steps), split(shards):
+    with using(installation.steps), split(shards), promoting(promotion):
         return dsl.pipeline(**described, pipeline_config=whole)(pipeline.pipeline_func)
 
 

@@ -63,6 +63,7 @@ def longtail_pipeline(
             "curvature_page": curved.outputs["report"],
         },
         dataset=images,
+        curvature=curved.outputs["curvature"],
     )
 
     return Outputs(

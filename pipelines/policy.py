@@ -115,6 +115,8 @@ class Policy:
 
 
 POLICY = {
+    # The source may have changed since.
+    "drift_check": Policy("2", "4G", cache=False),
     "data_imbalancing": Policy("2", "4G"),
     "backbone_training": Policy("2", "8G", shared_memory="1Gi", retries=5, timeout="24h"),
     "feature_extraction": Policy("2", "4G"),
@@ -127,6 +129,7 @@ POLICY = {
     "head_curvature": Policy("2", "16G", timeout="6h"),
     "sweep_summary": Policy("1", "2G"),
     # It tells what this run took from the cache.
+    "promotion": Policy("1", "4G", cache=False),
     "run_report": Policy("1", "2G", cache=False),
     "feature_import": Policy("2", "4G"),
     "head_training": Policy("2", "8G", timeout="6h"),

@@ -10,6 +10,7 @@ from components.classifier_retraining.component import classifier_retraining
 from components.evaluation.component import evaluation as comparison
 from components.head_curvature.component import head_curvature
 from pipelines.policy import POLICY, apply
+from pipelines.promotion import promotion_page
 from pipelines.report import run_page
 
 
@@ -25,6 +26,7 @@ def from_features(
     seed: Any,
     pages: Mapping[str, Any],
     dataset: Any = None,
+    curvature: Any = None,
 ) -> tuple[dsl.PipelineTask, dsl.PipelineTask, Any]:
     """Return the tasks that compare the classifiers and their curvature, and the page of the run.
 
@@ -41,6 +43,7 @@ def from_features(
         seed: The pipeline's seed.
         pages: Pages of the steps before, by the names that `run_report` gives them.
         dataset: Artifact of the images that the features come from, if there are any.
+        curvature: Artifact of the network's curvature, if it is analysed.
     """
     calibrated = calibrated_sampling(backbone=backbone, features=features, config=calibration, seed=seed)
     apply(calibrated, POLICY["calibrated_sampling"])
@@ -73,8 +76,18 @@ def from_features(
     )
     apply(curved, POLICY["head_curvature"])
 
+    decided = promotion_page(
+        results=compared.outputs["results"],
+        head_curvature=curved.outputs["head_curvature"],
+        features=features,
+        seed=seed,
+        **images,
+        **({} if curvature is None else {"curvature": curvature}),
+    )
+
     page = run_page(
         **pages,
+        **decided,
         results=compared.outputs["results"],
         evaluation_page=compared.outputs["report"],
         sampling_page=calibrated.outputs["report"],

@@ -238,3 +238,24 @@ def use_store(monkeypatch):
             monkeypatch.setenv(name, value)
 
     return use
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Return a function that registers an empty model: `registered(client, name="fish", seed=1, **tags)`."""
+    from longtail.tracking import tickets
+    from longtail.tracking.registry import IDENTITY, register
+
+    monkeypatch.setattr(tickets, "_POLL_SECONDS", 0.02)
+
+    def make(client, name="fish", seed=1, **tags):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+        found = client.get_experiment_by_name("models")
+        experiment = found.experiment_id if found else client.create_experiment("models")
+        run = client.create_run(experiment)
+        model = client.create_logged_model(experiment, "baseline", run.info.run_id)
+        client.finalize_logged_model(model.model_id, "READY")
+        identity = dict.fromkeys(IDENTITY, "x") | {"seed": str(seed)} | tags
+        return register(client, name, f"models:/{model.model_id}", identity, "A model.")
+
+    return make

@@ -6,6 +6,7 @@ from longtail.drawing import INK, SEPARATOR, new_figure, quiet
 from longtail.evaluation.intervals import WHOLE
 from longtail.gate.decision import Criterion, Decision
 from longtail.pages import Plot, Section, Table, Text, html_report
+from longtail.text_table import text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,12 +17,7 @@ _GROUPS = ("group", "challenger, %", "champion, %", "difference, points", "inter
 
 def gate_table(decision: Decision) -> str:
     """Return the criteria as aligned lines for a terminal."""
-    rows = [list(_HEADER), *(_row(criterion) for criterion in decision.criteria)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return text_table([_HEADER, *(_row(criterion) for criterion in decision.criteria)])
 
 
 def gate_page(decision: Decision) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from longtail.artifacts import sha256_json
 from longtail.config import parse, to_dict
 from longtail.errors import InputError
 from longtail.progress import Progress, progress
@@ -135,6 +136,7 @@ def run_step(
             found = Provenance.joined(described.values())
             log_data(run, found.data, step.splits)
             made = record(run.run_id, seed, started, time.monotonic() - clock, written, described)
+            made["settings"] = sha256_json(logged)
             origin = {"lineage": before.lineage | {label: made}, "data": before.data | found.data}
             for key, artifact in outputs.items():
                 artifact.metadata |= _describe(made, key) | described.get(key, {}) | origin

@@ -11,10 +11,12 @@ from longtail.config import (
     FeaturesConfig,
     HeadConfig,
     HessianConfig,
+    PromotionConfig,
     RetrainingConfig,
     SweepConfig,
     TableConfig,
 )
+from longtail.config.drift_check import DriftCheckConfig
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,16 @@ SWEEP_STEPS: dict[str, Step] = {
 """Steps over many runs of the pipeline."""
 
 CLOSING_STEPS: dict[str, Step] = {
+    "promotion": Step(
+        "register a model and decide whether it replaces the champion",
+        PromotionConfig,
+        "promotion",
+        ("results", "head_curvature", "features", "curvature", "dataset"),
+        ("gate",),
+        page=True,
+        optional=("curvature", "dataset"),
+        splits=("test",),
+    ),
     "run_report": Step(
         "tell of the whole run on one page",
         NoSettings,
@@ -164,4 +176,11 @@ CLOSING_STEPS: dict[str, Step] = {
 }
 """Steps that end a run; they are computed every time."""
 
-EVERY_STEP = STEPS | FEATURE_STEPS | SHARD_STEPS | SWEEP_STEPS | CLOSING_STEPS
+OPENING_STEPS: dict[str, Step] = {
+    "drift_check": Step(
+        "decide whether there is a reason to train again", DriftCheckConfig, "drift_check", (), ("drift",), page=True
+    ),
+}
+"""Steps before a scheduled run; they are computed every time."""
+
+EVERY_STEP = OPENING_STEPS | STEPS | FEATURE_STEPS | SHARD_STEPS | SWEEP_STEPS | CLOSING_STEPS
