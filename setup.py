@@ -36,6 +36,7 @@ setup(
         "numpy",
         "pandas",
         "pillow",
+        "psutil",
         "pyarrow",
         "pyyaml",
         "safetensors",

@@ -6,7 +6,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,10 +20,11 @@ from longtail.progress import Progress, progress
 from longtail.retries import at_work
 from longtail.steps import events
 from longtail.steps.provenance import Provenance, content_sha256, image_tags, log_data, note, record
-from longtail.steps.registry import EVERY_STEP
+from longtail.steps.registry import EVERY_STEP, Step
 from longtail.storage.artifacts import local_artifact, local_outputs
 from longtail.storage.client import is_url
 from longtail.tracking.run import Run, home, step_run
+from longtail.tracking.system_metrics import system_metrics
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ def run_step(
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
         first, places = _is_first_process(), {key: value.path for key, value in outputs.items()}
         tracked = step_run(label, logged, image_tags()) if first else nullcontext(Run.silent())
-        with tracked as run, local_outputs(places, deliver=first) as written:
+        with tracked as run, _watched(run, step), local_outputs(places, deliver=first) as written:
             log_data(run, before.data, step.splits)
             folders = {key: _paths(value) for key, value in given.items()}
             context = Context(folders, written, child_seed(seed, label), seed, method, run, before)
@@ -146,6 +147,10 @@ def child_seed(seed: int, name: str) -> int:
     """Return the seed of a named part of the work, independent of the seeds of other names."""
     state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)
     return int(state[0]) >> 1
+
+
+def _watched(run: Run, step: Step) -> AbstractContextManager[None]:
+    return system_metrics(run) if step.long else nullcontext()
 
 
 def _is_first_process() -> bool:

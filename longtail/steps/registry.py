@@ -37,6 +37,7 @@ class Step:
         page: Whether it also writes a `report` page.
         per_method: Whether it runs once for each retraining method.
         optional: Those of its inputs that it can do without.
+        long: Whether it works for so long that the use of its machine is recorded.
         splits: Splits of the data that it reads.
     """
 
@@ -48,6 +49,7 @@ class Step:
     page: bool = False
     per_method: bool = False
     optional: tuple[str, ...] = ()
+    long: bool = False
     splits: tuple[str, ...] = ()
 
 
@@ -68,6 +70,7 @@ STEPS: dict[str, Step] = {
         ("dataset",),
         ("backbone",),
         page=True,
+        long=True,
         splits=("train", "validation"),
     ),
     "feature_extraction": Step(
@@ -99,6 +102,7 @@ STEPS: dict[str, Step] = {
         ("dataset", "backbone"),
         ("curvature",),
         page=True,
+        long=True,
         splits=("train",),
     ),
     "evaluation": Step(

@@ -73,6 +73,11 @@ class Run:
         run.run_id = run.experiment_id = ""
         return run
 
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the run is on the tracking server, and that has not failed."""
+        return bool(self.run_id) and not self._failed
+
     def attempt(self, what: str, call: Callable[[Any], Result]) -> Result | None:
         """Call the server unless it failed before; while it is away, call again for a bounded time.
 
