@@ -89,38 +89,6 @@ class ImageClassifier(nn.Module):
         return self.head(features)  # type: ignore[no-any-return]
 
 
-class RawImageModel(nn.Module):
-    """What is served: class probabilities (N, classes) from raw uint8 images (N, H, W, C).
-
-    Args:
-        classifier: A trained classifier; its head may have been retrained.
-    """
-
-    def __init__(self, classifier: ImageClassifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return probabilities (N, classes) float32."""
-        return self.classifier(self.classifier.preprocess(images)).softmax(dim=1)  # type: ignore[no-any-return]
-
-
-class FeatureModel(nn.Module):
-    """What is served of a start from features: class probabilities (N, classes) from rows (N, D) float32.
-
-    Args:
-        classifier: A trained classifier of the network `identity`.
-    """
-
-    def __init__(self, classifier: ImageClassifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Return probabilities (N, classes) float32."""
-        return self.classifier.classify(self.classifier.features(rows)).softmax(dim=1)
-
-
 def build(spec: NetworkSpec, seed: int) -> ImageClassifier:
     """Return a classifier with weights drawn from `seed` alone; the global generator is left as it was.
 

@@ -8,7 +8,7 @@ import torch
 from longtail.artifacts import sha256_file
 from longtail.data.dataset import Dataset
 from longtail.networks import load
-from longtail.networks.classifier import RawImageModel
+from longtail.serving import ServedClassifier
 
 WEIGHTS = "weights.safetensors"
 
@@ -58,8 +58,10 @@ def test_the_logged_model_answers_for_raw_images_as_the_artifact_does(chain, mon
     images = dataset.split("test").images(slice(7))
     assert images.dtype == np.uint8
     with torch.no_grad():
-        expected = RawImageModel(load(Path(artifact.path))[0])(torch.from_numpy(images))
-    np.testing.assert_allclose(model.predict(images), expected.numpy(), rtol=1e-4, atol=1e-5)
+        expected, _ = ServedClassifier(load(Path(artifact.path))[0])(torch.from_numpy(images))
+    answer = model.predict(images, params={"probabilities": True})
+    np.testing.assert_allclose(np.stack(answer["probabilities"]), expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert list(answer["class"]) == [dataset.class_names[index] for index in expected.argmax(1)]
     assert model.metadata.metadata["subset_sha256"] == dataset.subset_sha256
 
 

@@ -10,8 +10,6 @@ from torch.nn import functional as F
 from longtail.calibration.tukey import tukey_transform
 from longtail.errors import InputError
 from longtail.networks import BACKBONES, HEADS, build, load, save
-from longtail.networks.classifier import RawImageModel
-from longtail.networks.torchvision_models import TorchvisionModel
 
 
 @pytest.fixture
@@ -78,31 +76,6 @@ def test_one_mean_a_channel_repeats_grey(make_spec, images):
     assert classifier(x).shape == (6, 10)
 
 
-def export(classifier, example):
-    """Return the graph that is served, traced as MLflow does it, with any number of images."""
-    shapes = [{0: torch.export.Dim.AUTO}]
-    return torch.export.export(RawImageModel(classifier).eval(), (example,), dynamic_shapes=shapes).module()
-
-
-def test_served_model_resizes_any_number_of_images(make_spec, images):
-    classifier = build(make_spec(mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5), input_size=12), seed=0).eval()
-    exported = export(classifier, images[:2])
-    with torch.no_grad():
-        for count in (1, 2, 6):
-            torch.testing.assert_close(exported(images[:count]), RawImageModel(classifier)(images[:count]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "swin_t", "maxvit_t", "vit_b_32", "inception_v3"])
-def test_served_model_of_a_library_takes_any_number_of_images(make_spec, images, name):
-    own = TorchvisionModel(name).own_input
-    spec = make_spec(network=f"torchvision:{name}", mean=own.mean, std=own.std, input_size=own.size)
-    classifier = build(spec, seed=0).eval()
-    exported = export(classifier, images[:2])
-    with torch.no_grad():
-        torch.testing.assert_close(exported(images[:3]), RawImageModel(classifier)(images[:3]))
-
-
 @pytest.mark.parametrize("tukey", [0.0, 0.5, 2.0])
 def test_classify_transforms_features_like_the_sampler(make_spec, tukey):
     features = torch.rand(5, 64, generator=torch.Generator().manual_seed(0))
@@ -118,16 +91,6 @@ def test_power_one_leaves_features_alone(make_spec):
     features = torch.rand(5, 64, generator=torch.Generator().manual_seed(0))
     classifier = build(make_spec(head="linear"), seed=0)
     assert torch.equal(classifier.classify(features), classifier.head(features))
-
-
-def test_served_model_gives_probabilities_from_raw_images(make_spec, images):
-    classifier = build(make_spec(), seed=0).eval()
-    probabilities = RawImageModel(classifier)(images)
-    assert probabilities.dtype == torch.float32
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(6))
-    assert probabilities.min() >= 0
-    logits = classifier(classifier.preprocess(images))
-    assert torch.equal(probabilities.argmax(1), logits.argmax(1))
 
 
 @pytest.mark.parametrize("shape", [(33, 32, 1), (8, 40, 3)])

@@ -5,7 +5,6 @@ import torch
 from longtail.config import BackboneConfig, parse
 from longtail.errors import InputError
 from longtail.networks import build
-from longtail.networks.classifier import FeatureModel
 from longtail.networks.identity import IDENTITY, Identity
 
 
@@ -32,19 +31,6 @@ def test_scaling_is_what_it_is_given(rows):
     shift, deviation = torch.arange(5.0), torch.arange(5.0) + 0.5
     backbone.load_state_dict({"shift": shift, "deviation": deviation})
     np.testing.assert_allclose(backbone(rows), (rows.numpy() - shift.numpy()) / deviation.numpy(), rtol=1e-6)
-
-
-def test_the_served_model_gives_probabilities_from_rows(classifier, rows):
-    probabilities = FeatureModel(classifier)(rows)
-    assert probabilities.shape == (7, 10)
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(7))
-    assert torch.equal(probabilities, classifier.head(rows).softmax(dim=1))
-
-
-def test_the_served_model_raises_features_to_the_heads_power(classifier, rows):
-    classifier.tukey = 0.5
-    expected = classifier.head(torch.nn.functional.normalize(rows.abs(), dim=1) ** 0.5).softmax(dim=1)
-    torch.testing.assert_close(FeatureModel(classifier)(rows.abs()), expected)
 
 
 def test_it_is_no_backbone_of_images():

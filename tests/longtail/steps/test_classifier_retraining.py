@@ -15,7 +15,6 @@ from longtail.errors import InputError
 from longtail.features import Features
 from longtail.features.own import FILE
 from longtail.networks import load
-from longtail.networks.classifier import RawImageModel
 from longtail.steps import classifier_retraining
 from longtail.tracking.model import log_classifier
 from longtail.tracking.recording import Run
@@ -55,15 +54,20 @@ def test_the_raw_image_model_is_published(call, artifacts, dataset, tmp_path, sa
     monkeypatch.setattr(classifier_retraining, "log_classifier", publish)
     done = call("classifier_retraining", tmp_path, artifacts, {"epochs": 2}, method="tailcalib", run=run)
     assert done.described["classifier"]["model_uri"] == "models:/m-1"
-    _, model, example, names, name, described = publish.call_args.args
-    assert isinstance(model, RawImageModel)
-    assert same_weights(model.classifier, load(done.outputs["classifier"])[0])
+    _, model, example, reference, described = publish.call_args.args
+    assert same_weights(model, load(done.outputs["classifier"])[0])
     np.testing.assert_array_equal(example, dataset.split("test").images(slice(2)))
-    assert (names, name) == (dataset.class_names, "tailcalib")
+    features = Features.open(artifacts["features"])
+    np.testing.assert_array_equal(reference.counts, dataset.train_counts)
+    first = features.train()[features.labels("train") == 0]
+    np.testing.assert_allclose(reference.means[0], first.mean(axis=0), rtol=1e-5)
     assert described == {
         "method": "tailcalib",
         "dataset_digest": dataset.digest,
+        "features_digest": features.digest,
         "subset_sha256": dataset.subset_sha256,
+        "image_size": 0,
+        "crop_size": 0,
     }
     *epochs, whole = run.log_metrics.call_args_list
     assert [call.kwargs["step"] for call in epochs] == [1, 2]
@@ -75,7 +79,11 @@ def test_a_classifier_of_the_shared_backbone_has_no_test_features_of_its_own(cha
         assert not (chain[f"classifier_retraining/{method}"].outputs["classifier"] / FILE).exists()
 
 
-def test_a_classifier_whose_backbone_drifted_brings_its_own_test_features(call, artifacts, dataset, tmp_path):
+def test_a_classifier_whose_backbone_drifted_brings_its_own_test_features_and_statistics(
+    call, artifacts, dataset, tmp_path, monkeypatch
+):
+    publish = create_autospec(log_classifier, return_value="models:/m-1")
+    monkeypatch.setattr(classifier_retraining, "log_classifier", publish)
     done = call("classifier_retraining", tmp_path, artifacts, {"crt_batch_norm": "train"}, method="crt")
     classifier, manifest = load(done.outputs["classifier"])
     images = classifier.preprocess(torch.from_numpy(dataset.split("test").images(slice(None))))
@@ -85,6 +93,11 @@ def test_a_classifier_whose_backbone_drifted_brings_its_own_test_features(call, 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert not np.allclose(found, Features.open(artifacts["features"]).split("test"), rtol=1e-2, atol=1e-2)
     assert FILE in manifest["files"]
+    train = dataset.split("train")
+    with torch.no_grad():
+        rows = classifier.backbone(classifier.preprocess(torch.from_numpy(train.images(slice(None))))).numpy()
+    means = publish.call_args.args[3].means
+    np.testing.assert_allclose(means[3], rows[train.labels == 3].mean(axis=0), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("method", "setting"), [("tailcalibx", "fresh=backbone"), ("crt", "crt_batch_norm=train")])

@@ -15,8 +15,8 @@ from longtail.errors import InputError
 from longtail.features import Features
 from longtail.features.table_import import import_table
 from longtail.networks import load
-from longtail.networks.classifier import FeatureModel
 from longtail.networks.identity import IDENTITY
+from longtail.serving import ServedClassifier
 from longtail.steps import classifier_retraining, head_training
 from longtail.tracking.model import log_classifier
 from longtail.tracking.recording import Run
@@ -69,7 +69,7 @@ def test_the_served_model_reads_rows_as_they_are_in_the_table(call, imported, ta
     scaled = torch.from_numpy(np.array(features.split("test")))
     assert torch.equal(classifier.features(raw), scaled)
     with torch.no_grad():
-        assert torch.equal(FeatureModel(classifier)(raw), classifier.classify(scaled).softmax(1))
+        assert torch.equal(ServedClassifier(classifier)(raw)[0], classifier.classify(scaled).softmax(1))
 
 
 def test_a_small_table_is_gone_over_until_there_are_enough_steps(call, imported, tmp_path, monkeypatch):
@@ -117,12 +117,16 @@ def test_retraining_needs_no_images_and_publishes_a_model_of_rows(call, imported
     write_samples(features, 0, CalibrationConfig(), True, tmp_path / "samples", seed=1)
     given["samples"] = tmp_path / "samples"
     call("classifier_retraining", tmp_path, given, {"epochs": 1}, method="tailcalib")
-    _, model, example, names, name, described = publish.call_args.args
-    assert isinstance(model, FeatureModel)
+    _, model, example, reference, described = publish.call_args.args
+    assert model.spec.class_names == features.class_names
     np.testing.assert_array_equal(example, features.train()[:2])
-    assert (names, name) == (features.class_names, "tailcalib")
-    digests = {"dataset_digest": features.dataset_digest, "subset_sha256": features.subset_sha256}
-    assert described == {"method": "tailcalib", **digests}
+    np.testing.assert_array_equal(reference.counts, features.train_counts)
+    assert described == {
+        "method": "tailcalib",
+        "dataset_digest": features.dataset_digest,
+        "features_digest": features.digest,
+        "subset_sha256": features.subset_sha256,
+    }
     with pytest.raises(InputError, match=r"retraining.fresh=backbone needs images"):
         call("classifier_retraining", tmp_path / "out", given, {"fresh": "backbone"}, method="tailcalibx")
 
