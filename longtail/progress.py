@@ -41,9 +41,15 @@ class _Bar:
 class _Lines:
     def __init__(self, label: str, unit: str) -> None:
         self.label, self.unit = label, unit
-        self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        self.started = time.monotonic()
+        self.next_line = self.started + SECONDS_BETWEEN_LINES
+        self.before: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() >= self.next_line and done < total:
-            log.info("%s: %s of %s %s", self.label, f"{done:,}", f"{total:,}", self.unit)
-            self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        now = time.monotonic()
+        if self.before is None:
+            self.started, self.before = now, done
+        if now >= self.next_line and done < total:
+            rate = f", {(done - self.before) / (now - self.started):,.1f}/s" if now > self.started else ""
+            log.info("%s: %s of %s %s%s", self.label, f"{done:,}", f"{total:,}", self.unit, rate)
+            self.next_line = now + SECONDS_BETWEEN_LINES

@@ -23,6 +23,7 @@ from pipelines.doctor import add_doctor
 from pipelines.predict import add_predict
 from pipelines.promote import add_promote
 from pipelines.results import add_results
+from pipelines.retrain import add_retraining
 from pipelines.runs import add_runs
 from pipelines.schedule import add_schedule
 from pipelines.submit import add_submit
@@ -38,6 +39,7 @@ _EXAMPLES = """examples:
   longtail submit --preset cifar100-lt --data s3://BUCKET/cifar100 --policy policy.yaml --wait
   longtail schedule --preset natural --data s3://BUCKET/photos --cron "0 3 * * 1" --timezone Europe/Berlin
   longtail predict --model NAME --data PATH --out predictions.parquet
+  longtail retrain --model fish --preset natural --data s3://BUCKET/photos --cooldown 24h
   longtail doctor
   longtail ui
 """
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compile(commands, with_table)
     add_submit(commands, with_table)
     add_schedule(commands, with_table)
+    add_retraining(commands, _add_settings)
     add_runs(commands)
     add_promote(commands)
     add_predict(commands)

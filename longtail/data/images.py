@@ -53,5 +53,10 @@ def fit(image: Image, size: int) -> Image:
     return np.asarray(square).reshape(size, size, channels)
 
 
+def grey(image: Image) -> Image:
+    """Return the luminance (H, W, 1) of a colour image (H, W, 3), by ITU-R 601."""
+    return np.asarray(PillowImage.fromarray(image).convert("L"))[:, :, None]
+
+
 def _upper_byte(values: NDArray[np.generic]) -> Image:
     return (np.clip(values.astype(np.int64), 0, 65535) >> 8).astype(np.uint8)

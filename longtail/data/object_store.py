@@ -11,7 +11,7 @@ from typing import Any
 from longtail.data.cache import cache_folder, copying
 from longtail.storage.client import Download, connect, download, guard, is_url, split_url
 
-__all__ = ["StoredFolder", "StoredObject", "fetch", "is_url", "list_folder", "list_objects"]
+__all__ = ["StoredFolder", "StoredObject", "fetch", "is_url", "list_all", "list_folder", "list_objects", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,37 @@ def list_folder(url: str) -> StoredFolder:
         InputError: If the store cannot be reached, refuses access or has no such bucket.
     """
     root = StoredFolder(url.rstrip("/"), connect(url))
-    for path, stored in _list(root.client, url, [""], {}).items():
+    for path, stored in list_all(url, root.client).items():
         folder, (*parents, name) = root, path.split("/")
         for parent in parents:
             folder = folder.folders.setdefault(parent, folder / parent)
         folder.files[name] = stored
     return root
+
+
+def list_all(url: str, client: Any) -> dict[str, StoredObject]:
+    """Return all objects below an address by their path there.
+
+    Args:
+        url: `s3://bucket/prefix`.
+        client: Of the store.
+
+    Raises:
+        InputError: If the store cannot be reached, refuses access or has no such bucket.
+    """
+    return _list(client, url, [""], {})
+
+
+def read(stored: StoredObject, client: Any, start: int = 0, stop: int | None = None) -> bytes:
+    """Return an object's bytes in [start, stop), all of them by default, as they were when it was listed.
+
+    Raises:
+        InputError: If the store cannot be reached, or the object changed since it was listed.
+    """
+    part = {} if stop is None else {"Range": f"bytes={start}-{stop - 1}"}
+    wanted = {"Bucket": stored.bucket, "Key": stored.key, "IfMatch": stored.etag, **part}
+    url = f"s3://{stored.bucket}/{stored.key}"
+    return guard(lambda: bytes(client.get_object(**wanted)["Body"].read()), client, url)
 
 
 def fetch(objects: Mapping[str, StoredObject], client: Any = None) -> dict[str, Path]:

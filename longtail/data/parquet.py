@@ -79,6 +79,29 @@ def split_files(files: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return splits if "train" in splits else {}
 
 
+def image_leaf(schema: Any, column: str, file: str) -> str:
+    """Return the path of the encoded bytes: the column itself or its `bytes` field.
+
+    Args:
+        schema: Arrow schema of a file.
+        column: Name of the column of images.
+        file: The file's name.
+
+    Raises:
+        InputError: If there is no such column, or it holds something else.
+    """
+    import pyarrow as pa
+
+    if column not in schema.names:
+        raise _missing(column, "image_column", file, schema.names)
+    kind = schema.field(column).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return f"{column}.bytes"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column
+    raise InputError(f"{file} column {column!r} is {kind}: data.image_column must hold encoded image bytes")
+
+
 def _scan(folder: Path) -> dict[str, Path]:
     root = folder.resolve()
     patterns = [f"{place}*{suffix}" for place in ("", DATA) for suffix in (".parquet", ".txt")]
@@ -96,7 +119,7 @@ class _Rows:
         starts, labels = [0], []
         for number, (name, path) in enumerate(self._files):
             file = _open(path)
-            self._image_leaf = _image_leaf(file.schema_arrow, image_column, name)
+            self._image_leaf = image_leaf(file.schema_arrow, image_column, name)
             labels.append(_read_labels(file, label_column, name))
             for group in range(file.metadata.num_row_groups):
                 self._groups.append((number, group))
@@ -159,20 +182,6 @@ def _column(path: Path, config: DataConfig, setting: str) -> str:
 
 def _missing(wanted: str, setting: str, file: str, columns: list[str]) -> InputError:
     return InputError(f"{file} has no column {wanted!r}: set data.{setting} to one of {', '.join(columns)}")
-
-
-def _image_leaf(schema: Any, column: str, file: str) -> str:
-    """Return the path of the encoded bytes: the column itself or its `bytes` field."""
-    import pyarrow as pa
-
-    if column not in schema.names:
-        raise _missing(column, "image_column", file, schema.names)
-    kind = schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return f"{column}.bytes"
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return column
-    raise InputError(f"{file} column {column!r} is {kind}: data.image_column must hold encoded image bytes")
 
 
 def _read_labels(file: Any, column: str, name: str) -> NDArray[np.int64]:

@@ -61,6 +61,33 @@ def find_columns(schemas: Mapping[str, Any], config: TableConfig) -> Columns:
     return first
 
 
+def find_feature_columns(schemas: Mapping[str, Any], config: TableConfig) -> Columns:
+    """Return which columns of a table's files are features: one of lists, or those of numbers but labels.
+
+    Args:
+        schemas: Arrow schema of each file by name, at least one.
+        config: Names of the columns that are none.
+
+    Raises:
+        InputError: If there are none, or other ones in another file.
+    """
+    found = {name: _features(schema, config, name) for name, schema in schemas.items()}
+    first_name, first = next(iter(found.items()))
+    for name, columns in found.items():
+        if columns != first:
+            raise InputError(f"{name} has other features than {first_name}: give files with the same columns")
+    return first
+
+
+def _features(schema: Any, config: TableConfig, file: str) -> Columns:
+    others = {name for name in schema.names if name in (config.label_column, config.split_column)}
+    kinds = {name: schema.field(name).type for name in schema.names}
+    if not any(_is_list(kind) for kind in kinds.values()):
+        others |= {name for name, kind in kinds.items() if not _is_number(kind)}
+    features = _feature_columns(schema, config, file, others)
+    return Columns(features, _is_list(kinds[features[0]]), "", False, "")
+
+
 def _columns(schema: Any, config: TableConfig, file: str) -> Columns:
     import pyarrow as pa
 

@@ -29,9 +29,9 @@ def test_a_log_gets_a_plain_line_every_few_seconds(monkeypatch, clock, caplog):
         show(done, 2_000)
         clock[0] += 1
     assert [record.getMessage() for record in caplog.records] == [
-        "decode: 500 of 2,000 images",
-        "decode: 1,000 of 2,000 images",
-        "decode: 1,500 of 2,000 images",
+        "decode: 500 of 2,000 images, 100.0/s",
+        "decode: 1,000 of 2,000 images, 100.0/s",
+        "decode: 1,500 of 2,000 images, 100.0/s",
     ]
 
 
