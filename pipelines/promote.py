@@ -55,7 +55,8 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
     with named_failures():
         note = rollback(_registry(arguments.name), arguments.name)
-    print(f"{arguments.name}/{note.version} is the champion again, in place of {arguments.name}/{note.before}.")
+    instead = "" if note.before is None else f", in place of {arguments.name}/{note.before}"
+    print(f"{arguments.name}/{note.version} is the champion again{instead}.")
     return 0
 
 

@@ -6,12 +6,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import sha256_json
-from longtail.config import SweepConfig, parse, to_dict
+from longtail.config import PromotionConfig, SweepConfig, parse, to_dict
 from longtail.errors import InputError
 from longtail.tracking.redaction import redact
 from pipelines.grid import Point, Sweep, add_grid, plan_arguments
@@ -45,7 +45,7 @@ class _IncompleteError(Exception):
 def run_sweep(sweep: Sweep) -> SweepResult:
     """Return the results of running the pipeline at every point of a sweep, of those that ended.
 
-    Every step that an earlier point or an earlier run computed comes from the cache.
+    Every step that an earlier point or an earlier run computed comes from the cache. No point registers a model.
 
     Raises:
         InputError: If the tracking server cannot be reached, the data cannot be read or the home cannot be written.
@@ -65,7 +65,8 @@ def run_sweep(sweep: Sweep) -> SweepResult:
         for number, point in enumerate(sweep.points, start=1):
             print(f"point {number} of {len(sweep.points)}  {point.label}", file=sys.stderr, flush=True)
             try:
-                ended.append((point, run_locally(point.config, name=point.label, sweep=run.run_id)))
+                own = replace(point.config, promotion=PromotionConfig())
+                ended.append((point, run_locally(own, name=point.label, sweep=run.run_id)))
             except (InputError, StepError) as error:
                 failures[point.label] = f"{error}; log: {error.log}" if isinstance(error, StepError) else str(error)
                 print(f"failed: {failures[point.label]}", file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """After all other steps: register a method's model, and bring it into use if it passes the gate."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from longtail.pages import Section, Text, html_report
 from longtail.steps.execution import Context
 from longtail.steps.rescoring import predict_test
 from longtail.tracking.attempts import persistently
+from longtail.tracking.identity import find_run_id
 from longtail.tracking.loading import download
 from longtail.tracking.promotion import Outcome, promote_version
 from longtail.tracking.recording import TrackingError
 from longtail.tracking.redaction import redact
 from longtail.tracking.registry import Version, check_name, keep_scores, logged_model, register, registry
+from longtail.tracking.server import tracking_mode
 
 SCHEMA = "longtail.gate"
 SCHEMA_VERSION = 1
@@ -68,7 +69,7 @@ def run(config: PromotionConfig, context: Context) -> dict[str, dict[str, Any]]:
         raise
     except Exception as error:
         reason = " ".join(str(redact(f"{type(error).__name__}: {error}")).split())[:300]
-        if os.environ.get("LONGTAIL_TRACKING") == "strict":
+        if tracking_mode() == "strict":
             raise TrackingError(f"tracking could not register a model ({reason})") from None
         outcome = Outcome(f"Nothing was registered as {config.model}: the registry failed ({reason}).", False, None)
     decision = outcome.decision
@@ -91,10 +92,12 @@ def run(config: PromotionConfig, context: Context) -> dict[str, dict[str, Any]]:
 
 def _promoted(client: Any, config: PromotionConfig, challenger: _Challenger, context: Context) -> Outcome:
     """Return what became of the challenger, registered with its predictions; done again, it leaves what once does."""
-    uri = logged_model(client, challenger.run_id)
+    if not context.run.run_id:
+        raise LookupError("this step is not tracked")
+    own, uri = find_run_id(client, context.run.run_id), logged_model(client, challenger.run_id)
     version = register(client, config.model, uri, challenger.tags, challenger.description)
-    keep_scores(client, version, challenger.scores, context.run.run_id)
-    return promote_version(client, version, challenger.scores, config, context.run.run_id, _scorer(challenger, context))
+    keep_scores(client, version, challenger.scores, own)
+    return promote_version(client, version, challenger.scores, config, own, _scorer(challenger, context))
 
 
 def _scorer(challenger: _Challenger, context: Context) -> Callable[[Version], Scores]:

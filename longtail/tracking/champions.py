@@ -8,17 +8,20 @@ and completes or removes it. An alias that somebody moved by other means is note
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from longtail.errors import InputError
+from longtail.tracking.redaction import redact
 from longtail.tracking.registry import CHAMPION
 from longtail.tracking.tickets import Ticket, exclusive
 
 BOOTSTRAP, PROMOTION, ROLLBACK, OUTSIDE = "bootstrap", "promotion", "rollback", "outside"
 _TAG = "history."
+_LOGGER = logging.getLogger(__name__)
 
 
 class ChampionChanged(Exception):  # noqa: N818
@@ -124,7 +127,7 @@ def rollback(client: Any, name: str) -> Note:
         _check_is_there(client, name, target)
         note = Note(target, current, _now(), ROLLBACK)
         _move(client, name, ticket, len(notes), note)
-        return note
+        return replace(note, done=True)
 
 
 def history(client: Any, name: str) -> list[Reign]:
@@ -140,11 +143,16 @@ def history(client: Any, name: str) -> list[Reign]:
 
 
 def _move(client: Any, name: str, ticket: Ticket, place: int, note: Note) -> None:
-    """Note, move the alias, note that it was done."""
+    """Note, move the alias, note that it was done; this last note is made up for later if it fails."""
     _write(client, name, ticket, place, note)
     ticket.renew()
     client.set_registered_model_alias(name, CHAMPION, str(note.version))
-    _complete(client, name, ticket, place, note)
+    try:
+        _complete(client, name, ticket, place, note)
+    except Exception as error:
+        _LOGGER.warning(
+            "version %s of %s is the champion, but not noted so yet: %s", note.version, name, redact(str(error))
+        )
 
 
 def _complete(client: Any, name: str, ticket: Ticket, place: int, note: Note) -> None:
