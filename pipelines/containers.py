@@ -27,6 +27,7 @@ from kubernetes.utils import parse_quantity
 
 from longtail.artifacts import sha256_json
 from longtail.steps import events
+from longtail.tracking.identity import SUPERVISOR
 from longtail.tracking.run import home
 from pipelines.policy import POLICY
 
@@ -40,7 +41,7 @@ HOME_LABEL, SUPERVISOR_LABEL = "longtail.home", "longtail.supervisor"
 """Labels of a container: the home it writes to, and the process that waits for it."""
 
 _PASSED = ("AWS_", "KFP_RUN_ID", "LONGTAIL_", "MLFLOW_", "OMP_")
-_KEPT_BACK = ("LONGTAIL_GIT_COMMIT", NETWORK, events.SUPERVISOR)  # a process id means nothing in a container
+_KEPT_BACK = ("LONGTAIL_GIT_COMMIT", NETWORK, SUPERVISOR)  # a process id means nothing in a container
 _GRACE_SECONDS = 30
 _OUT_OF_MEMORY = 112
 _TELL = f"""trap '[ $? = 0 ] ||

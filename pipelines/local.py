@@ -23,6 +23,7 @@ from longtail.errors import InputError
 from longtail.steps import events
 from longtail.steps.provenance import IMAGE
 from longtail.steps.registry import EVERY_STEP
+from longtail.tracking.identity import SUPERVISOR
 from longtail.tracking.run import (
     check_tracking_server,
     close_pipeline_run,
@@ -120,7 +121,7 @@ def run_locally(
         # Threads that spin while they wait take the processor from the ones they wait for, if others use it too.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         events.EVENTS: str(event_file),
-        events.SUPERVISOR: str(os.getpid()),
+        SUPERVISOR: str(os.getpid()),
     }
     tracked = pipeline_run(run_id, used_settings(config), {"dataset_digest": digest}, name=name, sweep=sweep)
     with _environment(environment), tracked as run:

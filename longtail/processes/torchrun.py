@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from longtail.processes.request import FAILURE, Request, raise_failure
-from longtail.steps.events import SUPERVISOR
+from longtail.tracking.identity import SUPERVISOR
 from longtail.training.termination import SIGTERM_EXIT, sigterm_flag
 
 _LOOK_SECONDS = 0.1

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from longtail.errors import InputError
+from longtail.tracking.identity import SUPERVISOR
 
 EVENTS = "LONGTAIL_EVENTS"
-SUPERVISOR = "LONGTAIL_SUPERVISOR"
 
 _GRACE_SECONDS = 30
 

@@ -127,7 +127,7 @@ def run_step(
         before = _check_inputs(given)
         logged = {**to_dict(settings), "seed": seed} | ({"method": method} if method else {})
         first, places = _is_first_process(), {key: value.path for key, value in outputs.items()}
-        tracked = step_run(label, logged, image_tags()) if first else nullcontext(Run.silent())
+        tracked = step_run(label, logged, image_tags(), last=step.last) if first else nullcontext(Run.silent())
         with tracked as run, _watched(run, step), local_outputs(places, deliver=first) as written:
             log_data(run, before.data, step.splits)
             folders = {key: _paths(value) for key, value in given.items()}

@@ -37,6 +37,7 @@ class Step:
         page: Whether it also writes a `report` page.
         per_method: Whether it runs once for each retraining method.
         optional: Those of its inputs that it can do without.
+        last: Whether the pipeline ends with it.
         long: Whether it works for so long that the use of its machine is recorded.
         splits: Splits of the data that it reads.
     """
@@ -49,6 +50,7 @@ class Step:
     page: bool = False
     per_method: bool = False
     optional: tuple[str, ...] = ()
+    last: bool = False
     long: bool = False
     splits: tuple[str, ...] = ()
 
@@ -152,7 +154,13 @@ SHARD_STEPS: dict[str, Step] = {
 
 SWEEP_STEPS: dict[str, Step] = {
     "sweep_summary": Step(
-        "tabulate accuracy over settings and seeds", SweepConfig, "sweep", ("results",), ("summary",), page=True
+        "tabulate accuracy over settings and seeds",
+        SweepConfig,
+        "sweep",
+        ("results",),
+        ("summary",),
+        page=True,
+        last=True,
     ),
 }
 """Steps over many runs of the pipeline."""
@@ -176,6 +184,7 @@ CLOSING_STEPS: dict[str, Step] = {
         (),
         page=True,
         optional=("training_page", "curvature_page", "promotion_page"),
+        last=True,
     ),
 }
 """Steps that end a run; they are computed every time."""

@@ -15,6 +15,8 @@ SWEEP_TAG = "longtail.sweep"
 """On a pipeline's run inside a sweep, which is its parent; tells it from a step that carries the pipeline's tag."""
 OFFLINE_TAG = "longtail.offline_run_id"
 """On a run that was recorded on disk for a while: its id there, which artifacts of that time refer to."""
+SUPERVISOR = "LONGTAIL_SUPERVISOR"
+"""Variable with the number of the process on this machine that watches a step, and ends the pipeline's run."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on training runs instead of traces of language models."""
 _SETTLE_SECONDS = 1.0

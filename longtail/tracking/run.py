@@ -24,7 +24,14 @@ from typing import Any
 
 from longtail.errors import InputError
 from longtail.tracking.attempts import new_key
-from longtail.tracking.identity import PARENT_TAG, PIPELINE_TAG, Identity, find_experiment, find_parents
+from longtail.tracking.identity import (
+    PARENT_TAG,
+    PIPELINE_TAG,
+    SUPERVISOR,
+    Identity,
+    find_experiment,
+    find_parents,
+)
 from longtail.tracking.offline import belonging
 from longtail.tracking.recording import Located, Run, TrackingError
 from longtail.tracking.server import (
@@ -92,13 +99,16 @@ def pipeline_run(
 
 
 @contextmanager
-def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> Generator[Run, None, None]:
+def step_run(
+    step: str, config: Mapping[str, Any], tags: Mapping[str, Any], *, last: bool = False
+) -> Generator[Run, None, None]:
     """Open the run of one step in its own process, in one of the three ways above.
 
     Args:
         step: The step's name, which names the run.
         config: The step's resolved configuration, logged as parameters and as `config.json`.
         tags: More tags, such as `dataset_digest`; `git_commit`, `seed` and `schema_version` come by themselves.
+        last: Whether the pipeline ends with this step.
 
     Yields:
         The run. Unless it is somebody else's, it ends FINISHED, FAILED after an exception, or KILLED after an
@@ -115,20 +125,42 @@ def step_run(step: str, config: Mapping[str, Any], tags: Mapping[str, Any]) -> G
         yield run
         return
     with _ending(run):
+        _mark_pipeline(run, "RUNNING")
         _describe(run, config, tags)
-        yield run
+        try:
+            yield run
+        except Exception:
+            _mark_pipeline(run, "FAILED")
+            raise
+        if last:
+            _mark_pipeline(run, "FINISHED")
+
+
+def _mark_pipeline(step: Run, status: str) -> None:
+    """Say on the pipeline's run how it stands, where no process watches it: on a cluster.
+
+    A step that failed may be tried again, which makes the pipeline's run RUNNING once more.
+    """
+    if not os.environ.get("KFP_RUN_ID") or os.environ.get(SUPERVISOR):
+        return
+
+    def mark(client: Any) -> None:
+        parent = client.get_run(step.run_id).data.tags.get(PARENT_TAG)
+        if parent and client.get_run(parent).info.status != status:
+            client.update_run(parent, status=status) if status == "RUNNING" else client.set_terminated(parent, status)
+
+    step.attempt("say how the pipeline stands", mark)
 
 
 def attached_run(run_id: str) -> Run:
     """Return a run that another process opened and will end; for an empty id, one that records nothing."""
     if not run_id:
         return Run.silent()
-
     return _run(Identity(run_id=run_id))
 
 
 def close_pipeline_run(pipeline_run_id: str, succeeded: bool) -> None:
-    """End a pipeline's run from its exit handler, and the runs of steps that were lost with their pod.
+    """End a pipeline's run, and the runs of steps that were lost with their pod.
 
     Args:
         pipeline_run_id: The pipeline's own run id.

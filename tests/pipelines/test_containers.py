@@ -16,6 +16,7 @@ from kfp import dsl, local
 from components import images
 from longtail.settings import resolve
 from longtail.steps import events
+from longtail.tracking.identity import SUPERVISOR
 from pipelines.containers import HOME_LABEL, Containers, Ended, Engine, explanation, home_digest
 from pipelines.local import run_locally
 from pipelines.policy import Policy, using
@@ -65,14 +66,14 @@ def test_no_more_processors_than_there_are_and_as_many_threads(home, monkeypatch
 
 
 def test_secrets_reach_only_a_container_with_a_network(home, monkeypatch):
-    for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_URI", events.SUPERVISOR, "LONGTAIL_GIT_COMMIT", "OTHER"):
+    for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_URI", SUPERVISOR, "LONGTAIL_GIT_COMMIT", "OTHER"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_CA_BUNDLE", "/bundle.pem")
     without = Containers(ENGINE, [], [home], "none").settings("evaluation")["environment"]
     connected = Containers(ENGINE, [], [home], "bridge").settings("evaluation")["environment"]
     assert connected.keys() - without.keys() >= {"AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE"}
     assert "MLFLOW_TRACKING_URI" in without
-    assert not {events.SUPERVISOR, "LONGTAIL_GIT_COMMIT", "OTHER"} & connected.keys()
+    assert not {SUPERVISOR, "LONGTAIL_GIT_COMMIT", "OTHER"} & connected.keys()
 
 
 def test_labels_name_no_path(home):

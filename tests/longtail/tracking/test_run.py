@@ -279,3 +279,26 @@ def test_real_server_keeps_everything_and_may_die_during_a_step(
     monkeypatch.setenv("LONGTAIL_TRACKING", "strict")
     with pytest.raises(tracked.TrackingError), step_run("promote", CONFIG, {}):
         pass
+
+
+def test_steps_say_how_a_pipeline_stands_that_nobody_watches(tracking, monkeypatch):
+    monkeypatch.setenv("KFP_RUN_ID", "p-8")
+
+    def status():
+        (found,) = tracking.search_runs([_experiment(tracking).experiment_id], "tags.`kfp.pipeline_run_id` = 'p-8'")
+        return found.info.status
+
+    with pytest.raises(ValueError, match="bad"), step_run("train", {}, {}):
+        assert status() == "RUNNING"
+        raise ValueError("bad")
+    assert status() == "FAILED"
+    with step_run("train", {}, {}):  # the cluster tries again
+        assert status() == "RUNNING"
+    assert status() == "RUNNING"
+    with step_run("run_report", {}, {}, last=True):
+        pass
+    assert status() == "FINISHED"
+    monkeypatch.setenv(identity.SUPERVISOR, "1")
+    with pytest.raises(ValueError, match="bad"), step_run("train", {}, {}):
+        raise ValueError("bad")
+    assert status() == "FINISHED"
