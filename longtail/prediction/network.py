@@ -43,11 +43,11 @@ class Preparation:
     def __call__(self, image: Image) -> Image:
         """Return an image (H, W, 1) or (H, W, C) of an image (h, w, 1 or 3).
 
-        One of another size has its shorter side resized and its centre square cropped, even if the training images
-        were squares of one size and not resized.
+        One of another size has its shorter side resized and its centre square cropped; so it is, too, if the training
+        images were not resized because all were squares of the size that the network reads.
 
         Raises:
-            InputError: If the training images were not squares, or their size before the crop is not known.
+            InputError: If that is not what it becomes, as for training images that were no squares.
         """
         height, width, channels = self.image_shape
         if channels == 1 and image.shape[2] == 3:
