@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PIXELS_PER_INCH = 150
-_SECTIONS_WITHOUT_LINKS = 3
+_SECTIONS_WITHOUT_CHOICE = 3
 _SECTION = re.compile(r"<section[^>]*>\s*<h2>(.*?)</h2>(.*?)</section>", re.DOTALL)
 _NUMBER = re.compile(
     r"[+\-−±]?[\d.,]+([eE][+-]?\d+)?( ± [\d.,]+)?( \([+\-−]?[\d.,]+(–| to )[+\-−]?[\d.,]+\))?\s?%?|–||"
@@ -27,20 +27,25 @@ _NUMBER = re.compile(
 )
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --muted: #57606a; --line: #d8dee4; --strong: #8c959f;
-  --code: #f6f8fa; --link: #0550ae; }
+  --code: #f6f8fa; --accent: #0550ae; }
 @media (prefers-color-scheme: dark) { :root { --page: #14181d; --ink: #dfe5eb; --muted: #9aa6b2; --line: #333b44;
-  --strong: #6e7a86; --code: #1e242b; --link: #79b8ff; } }
+  --strong: #6e7a86; --code: #1e242b; --accent: #79b8ff; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
 body { margin: 0 auto; padding: 1.5rem 1.25rem 3rem; max-width: 86rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   overflow-wrap: break-word; }
-a { color: var(--link); }
 h1 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.25; }
 h2 { margin: 2.25rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--line); font-size: 1.2rem; }
 h3 { margin: 1.6rem 0 .4rem; font-size: 1rem; }
 p { margin: .5rem 0; max-width: 46rem; }
-nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 0; list-style: none; }
+nav { display: flex; flex-wrap: wrap; gap: .4rem; }
+nav input { position: absolute; opacity: 0; }
+nav span { display: block; padding: .2rem .7rem; border: 1px solid var(--line); border-radius: 1rem; cursor: pointer;
+  font-size: .9rem; }
+nav span:hover { border-color: var(--strong); }
+nav input:checked + span { background: var(--ink); border-color: var(--ink); color: var(--page); }
+nav input:focus-visible + span { outline: 2px solid var(--accent); outline-offset: 2px; }
 .scroll, figure { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; overflow-wrap: normal; }
 caption, figcaption { color: var(--muted); font-size: .9rem; text-align: left; }
@@ -61,7 +66,7 @@ pre { margin: .5rem 0; padding: .8rem 1rem; overflow-x: auto; background: var(--
 @media (max-width: 40rem) { body { padding: 1rem .8rem 2rem; } h1 { font-size: 1.35rem; }
   th, td { padding: .35rem .55rem; } td:not(.number) { min-width: 8rem; } }
 @media print { :root { color-scheme: light; --page: #fff; --ink: #000; --muted: #444; --line: #ccc; --strong: #777;
-  --code: #fff; --link: #000; }
+  --code: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3 { break-after: avoid; }
   figure, tr { break-inside: avoid; } .scroll, figure { overflow: visible; } img { max-width: 100%; padding: 0; }
   pre { white-space: pre-wrap; } }
@@ -128,7 +133,8 @@ class Section:
 def html_report(title: str, sections: Sequence[Section]) -> str:
     """Return one HTML page that needs nothing else; all text is escaped.
 
-    Where there are more than three sections, links to them stand at the top.
+    Where there are more than three sections, one can be chosen at the top. These are no links, as a link to a part of
+    a page would replace it by the page around it where it is the `srcdoc` of a frame.
 
     Args:
         title: Heading of the page.
@@ -138,12 +144,13 @@ def html_report(title: str, sections: Sequence[Section]) -> str:
         InputError: If a table row has another length than the header, a figure has no alternative text, or a
             detail is not a JSON value.
     """
-    body = [f"<h1>{escape(title)}</h1>"]
-    if len(sections) > _SECTIONS_WITHOUT_LINKS:
-        links = [
-            f'<li><a href="#section-{place}">{escape(section.title)}</a></li>' for place, section in enumerate(sections)
-        ]
-        body.append(f'<nav aria-label="Sections"><ul>\n{"".join(links)}\n</ul></nav>')
+    body, choice = [f"<h1>{escape(title)}</h1>"], ""
+    if len(sections) > _SECTIONS_WITHOUT_CHOICE:
+        body.append(_choice(sections))
+        choice = "\n".join(
+            f"body:has(#show-{place}:checked) section:not(#section-{place}) {{ display: none; }}"
+            for place in range(len(sections))
+        )
     for place, section in enumerate(sections):
         body.append(f'<section id="section-{place}">\n<h2>{escape(section.title)}</h2>')
         body.extend(_block(block) for block in section.blocks)
@@ -153,7 +160,7 @@ def html_report(title: str, sections: Sequence[Section]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">",
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{choice}</style>\n</head>\n<body>",
         *body,
         "</body>\n</html>\n",
     ])
@@ -169,6 +176,17 @@ def png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _choice(sections: Sequence[Section]) -> str:
+    """Return the buttons, of which one is pressed, that show all sections or a single one."""
+    names = {"all": "Everything", **{str(place): section.title for place, section in enumerate(sections)}}
+    buttons = [
+        f'<label><input type="radio" name="show" id="show-{place}"{" checked" if place == "all" else ""}>'
+        f"<span>{escape(name)}</span></label>"
+        for place, name in names.items()
+    ]
+    return "\n".join(['<nav role="radiogroup" aria-label="Show">', *buttons, "</nav>"])
 
 
 def _block(block: Text | Table | Plot | Details | Part) -> str:

@@ -23,7 +23,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -79,13 +79,17 @@ def test_sections_of_one_page_become_parts_of_another():
     assert parts("<p>another page</p>") == []
 
 
-@pytest.mark.parametrize(("sections", "links"), [(3, 0), (4, 4)])
-def test_a_long_page_begins_with_links_to_its_sections(sections, links):
-    page = Page(html_report("t", [Section(f"s{place}", []) for place in range(sections)]))
-    targets = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+@pytest.mark.parametrize(("sections", "buttons"), [(3, 0), (4, 5)])
+def test_a_long_page_begins_with_a_choice_of_its_sections(sections, buttons):
+    source = html_report("t", [Section(f"s{place}", []) for place in range(sections)])
+    page = Page(source)
+    given = [attributes["id"] for tag, attributes in page.tags if tag == "input"]
     places = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert len(places) == len(set(places)) == sections
-    assert targets == [f"#{place}" for place in places][:links]
+    assert places == [f"section-{place}" for place in range(sections)]
+    assert given == ["show-all", *(f"show-{place}" for place in range(sections))][:buttons]
+    for place in range(sections if buttons else 0):
+        assert f"body:has(#show-{place}:checked) section:not(#section-{place}) " in source
+    assert "<a " not in source
 
 
 def test_figure_is_the_png():

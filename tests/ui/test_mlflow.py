@@ -70,6 +70,21 @@ def test_the_report_opens_among_the_run_s_files(look, overview, screenshots):
     page.screenshot(path=screenshots / "mlflow-report.png")
 
 
+def test_the_registered_model_s_champion_is_the_second_run_s(look, runs, screenshots):
+    champion = runs.client.get_model_version_by_alias("digits", "champion")
+    assert champion.version == "2"
+    assert champion.run_id == runs.children(runs.parents[1])["classifier_retraining/tailcalib"].info.run_id
+    page = look("models/digits", height=1000)
+    row = page.locator("tr, [role=row]").filter(has_text="Version 2").first
+    expect(row).to_be_visible(timeout=SECONDS)
+    expect(row).to_contain_text("champion")
+    expect(page.locator("tr, [role=row]").filter(has_text="Version 1").first).not_to_contain_text("champion")
+    page.screenshot(path=screenshots / "mlflow-model.png")
+    page = look("models/digits/versions/2", height=1200)
+    expect(page.get_by_text("A classifier by").first).to_be_visible(timeout=SECONDS)
+    page.screenshot(path=screenshots / "mlflow-version.png")
+
+
 def test_a_step_says_what_it_read_and_what_it_found(look, runs, screenshots):
     run = runs.children(runs.parents[1])["evaluation"]
     page = look(f"experiments/{runs.experiment}/runs/{run.info.run_id}", height=1400)

@@ -68,14 +68,25 @@ def test_dark_mode_changes_the_page_but_not_what_is_behind_figures(opened, addre
     assert pages[1].evaluate(card) == "rgb(255, 255, 255)"
 
 
-def test_links_lead_to_their_sections(opened, address):
+def test_one_section_can_be_chosen(opened, address):
     page = opened(address, height=700)
-    links = page.locator("nav a")
-    assert links.count() == page.locator("section").count() >= 10
-    links.get_by_text("Lineage").click()
-    top = page.locator("h2", has_text="Lineage").bounding_box()["y"]
-    assert 0 <= top < 700
+    headings = page.locator("h2")
+    assert page.locator("nav label").count() == headings.count() + 1 >= 11
+    page.locator("nav label", has_text="Lineage").click()
+    assert [heading.inner_text() for heading in headings.all() if heading.is_visible()] == ["Lineage"]
+    assert headings.get_by_text("Lineage").bounding_box()["y"] < 700
+    page.keyboard.press("ArrowRight")
+    assert [heading.inner_text() for heading in headings.all() if heading.is_visible()] == ["Settings"]
+    page.locator("nav label", has_text="Everything").click()
+    assert all(heading.is_visible() for heading in headings.all())
     assert page.problems == []
+
+
+def test_the_gate_s_decision_stands_on_top(opened, address, runs):
+    (decision,) = [line for line in runs.outputs[1].splitlines() if "digits" in line and "champion" in line]
+    page = opened(address)
+    assert decision in page.locator("section").first.inner_text()
+    assert page.locator("h2", has_text="Promotion").count() == 1
 
 
 def test_a_wide_table_scrolls_in_its_own_box(opened, address):
@@ -85,7 +96,7 @@ def test_a_wide_table_scrolls_in_its_own_box(opened, address):
     assert page.evaluate(OVERFLOW) <= 0
 
 
-def test_it_prints_on_white_without_links(opened, address, screenshots):
+def test_it_prints_on_white_without_buttons(opened, address, screenshots):
     page = opened(address, color_scheme="dark")
     page.emulate_media(media="print")
     assert background(page) == "rgb(255, 255, 255)"
@@ -102,7 +113,7 @@ def test_it_shows_within_the_frame_of_kubeflow_s_page(opened, runs, tmp_path):
     page = opened(outer.as_uri())
     frame = page.frame_locator("iframe")
     assert frame.locator("h1").inner_text().startswith("Longtail run on digits")
-    frame.locator("nav a", has_text="Lineage").click()
+    frame.locator("nav label", has_text="Lineage").click()
     assert frame.locator("h2", has_text="Lineage").is_visible()
-    assert frame.locator("h1").count() == 1
+    assert not frame.locator("h2", has_text="Timings").is_visible()
     assert page.problems == []
