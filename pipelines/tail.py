@@ -76,21 +76,25 @@ def from_features(
     )
     apply(curved, POLICY["head_curvature"])
 
-    decided = promotion_page(
-        results=compared.outputs["results"],
-        head_curvature=curved.outputs["head_curvature"],
-        features=features,
-        seed=seed,
-        **images,
-        **({} if curvature is None else {"curvature": curvature}),
-    )
+    given = images if curvature is None else images | {"curvature": curvature}
+    return compared, curved, _closing(calibrated, compared, curved, pages, features=features, seed=seed, **given)
 
-    page = run_page(
+
+def _closing(
+    calibrated: dsl.PipelineTask,
+    compared: dsl.PipelineTask,
+    curved: dsl.PipelineTask,
+    pages: Mapping[str, Any],
+    **promoted: Any,
+) -> Any:
+    """Return the page of the run, made after a model was promoted if one is."""
+    results = compared.outputs["results"]
+    decided = promotion_page(results=results, head_curvature=curved.outputs["head_curvature"], **promoted)
+    return run_page(
         **pages,
         **decided,
-        results=compared.outputs["results"],
+        results=results,
         evaluation_page=compared.outputs["report"],
         sampling_page=calibrated.outputs["report"],
         head_curvature_page=curved.outputs["report"],
     )
-    return compared, curved, page

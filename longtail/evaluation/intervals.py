@@ -114,15 +114,19 @@ def _intervals(
 def _resampled(
     wins: Counts, losses: Counts, support: Counts, table: NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield sums (r, groups) of resamples, a part of them at a time."""
-    kept = np.flatnonzero(support > 0)
-    wins, losses, support, table = wins[kept], losses[kept], support[kept], table[kept]
-    win, lose, single = wins / support, losses / support, support == 1
+    """Yield sums (r, groups) of resamples, a part of them at a time; classes that cannot vary cost nothing."""
+    tested, single = np.maximum(support, 1), support == 1
+    win, lose = wins / tested, losses / tested
     if single.any():
         win[single], lose[single] = win[single].mean(), lose[single].mean()
+    measured = (wins - losses) @ table
+    kept = np.flatnonzero((win * (1 - win) > 0) | (lose * (1 - lose) > 0))
+    win, lose, support, table = win[kept], lose[kept], support[kept], table[kept]
     after = np.divide(lose, 1 - win, out=np.zeros(len(kept)), where=win < 1).clip(max=1.0)
     spread = np.sqrt(support / np.maximum(support - 1, 1))
-    for start in range(0, resamples, rows := max(1, _DRAWS_AT_ONCE // len(kept))):
-        won = rng.binomial(support, win, (min(rows, resamples - start), len(kept)))
-        drawn = won - rng.binomial(support - won, after)
-        yield (wins - losses + (drawn - support * (win - lose)) * spread) @ table
+    expected = support * (win - lose)
+    for start in range(0, resamples, rows := max(1, _DRAWS_AT_ONCE // max(len(kept), 1))):
+        drawn = rng.binomial(support, win, (min(rows, resamples - start), len(kept)))
+        if after.any():
+            drawn -= rng.binomial(support - drawn, after)
+        yield measured + ((drawn - expected) * spread) @ table

@@ -9,7 +9,7 @@ _DRAWS_AT_ONCE = 1 << 21
 
 
 def rise_by_chance(
-    gained: Counts, lost: Counts, weights: NDArray[np.float64], *, resamples: int = 10_000, seed: int = 0
+    gained: Counts, lost: Counts, weights: NDArray[np.float64], *, resamples: int = 4000, seed: int = 0
 ) -> float:
     """Return the probability that equal classifiers differ in a weighted sum by as much as was measured, or more.
 

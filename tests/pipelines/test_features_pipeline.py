@@ -24,7 +24,7 @@ def test_it_has_a_name_of_its_own(spec):
 
 def test_its_parameters_are_the_settings_that_it_reads(spec):
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    groups = {field.name for field in dataclasses.fields(PipelineConfig)} - {"start", *UNUSED["features"]}
+    groups = {field.name for field in dataclasses.fields(PipelineConfig)} - {"start", "promotion", *UNUSED["features"]}
     assert set(parameters) == groups | {"methods", "data_digest"}
     assert parameters["table"]["defaultValue"]["path"] == "table.parquet"
     assert parameters["data_digest"]["defaultValue"] == "0" * 64

@@ -15,6 +15,7 @@ SOURCE = Path(longtail_pipeline.__file__)
 TAIL = SOURCE.with_name("tail.py")
 FEATURES = SOURCE.with_name("shards.py")
 REPORT = SOURCE.with_name("report.py")
+FILES = (SOURCE, TAIL, FEATURES, REPORT, SOURCE.with_name("promotion.py"))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def root():
 def test_at_most_ten_parameters_one_for_each_group_of_settings(root):
     parameters = root["inputDefinitions"]["parameters"]
     assert len(parameters) <= 10
-    groups = {field.name for field in dataclasses.fields(PipelineConfig)} - {"start", *UNUSED["images"]}
+    groups = {field.name for field in dataclasses.fields(PipelineConfig)} - {"start", "promotion", *UNUSED["images"]}
     assert set(parameters) == groups | {"methods", "data_digest"}
 
 
@@ -65,7 +66,7 @@ def test_no_logic_and_no_images_in_the_file():
 
 
 def test_every_step_is_in_it_once():
-    nodes = [node for path in (SOURCE, TAIL, FEATURES, REPORT) for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for path in FILES for node in ast.walk(ast.parse(path.read_text()))]
     calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
     steps = STEPS | SHARD_STEPS | CLOSING_STEPS
     for step in steps:

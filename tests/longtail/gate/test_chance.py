@@ -20,7 +20,7 @@ def test_agrees_with_all_exchanges(seed):
     rng = np.random.default_rng(seed)
     gained, lost, weights = rng.integers(0, 3, 4), rng.integers(0, 2, 4), rng.random(4)
     expected = exact(gained, lost, weights)
-    assert rise_by_chance(gained, lost, weights) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 10_000))
+    assert rise_by_chance(gained, lost, weights) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 4000))
 
 
 def test_no_difference_is_certain_by_chance():

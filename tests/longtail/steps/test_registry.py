@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from longtail.config import PipelineConfig
-from longtail.steps.registry import EVERY_STEP, FEATURE_STEPS, STEPS, SWEEP_STEPS
+from longtail.steps.registry import CLOSING_STEPS, EVERY_STEP, FEATURE_STEPS, STEPS, SWEEP_STEPS
 
 FOLDER = Path(importlib.import_module("longtail.steps").__file__).parent
 
 
 def test_the_steps_are_the_modules_that_run():
-    beside = {"__init__", "checkpoints", "events", "execution", "registry"}
+    beside = {"__init__", "champion_weights", "checkpoints", "events", "execution", "provenance"}
+    beside |= {"registry", "rescoring"}
     assert set(EVERY_STEP) == {path.stem for path in FOLDER.glob("*.py")} - beside
 
 
@@ -24,7 +25,7 @@ def test_a_step_takes_the_settings_it_names(name):
 def test_every_group_of_settings_belongs_to_one_step_but_that_of_curvature():
     fields = {entry.name: entry.type for entry in dataclasses.fields(PipelineConfig)}
     groups = {name: kind for name, kind in fields.items() if name not in ("seed", "start")}
-    steps = STEPS | FEATURE_STEPS
+    steps = STEPS | FEATURE_STEPS | {"promotion": CLOSING_STEPS["promotion"]}
     assert groups == {step.group: step.config for step in steps.values()}
     assert len(groups) == len(steps) - 1
     assert [name for name, step in steps.items() if step.group == "hessian"] == ["hessian_analysis", "head_curvature"]
