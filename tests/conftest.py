@@ -1,5 +1,6 @@
 """What all tests share: the library's logger put back, and real servers for the tests that need one."""
 
+import contextlib
 import json
 import logging
 import os
@@ -238,6 +239,17 @@ def use_store(monkeypatch):
             monkeypatch.setenv(name, value)
 
     return use
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A database of MLflow to be copied: its schema takes two seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    with contextlib.chdir(file.parent):  # where the files of MLflow's default experiment will go
+        MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def history(client: Any, name: str) -> list[Reign]:
     """
     notes, current = _read(client, name)
     settled = _settled(notes, current)
-    ends = [note.at for note in settled[1:]] + [""]
+    ends = [*(note.at for note in settled), ""][1:]
     return [Reign(note, until) for note, until in zip(settled, ends, strict=True)]
 
 

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -14,10 +16,11 @@ def scores(few):
 
 
 @pytest.fixture
-def client(tmp_path, monkeypatch):
+def client(tmp_path, empty_database, monkeypatch):
     """A fresh database that the command line goes to."""
     from mlflow import MlflowClient
 
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
@@ -79,7 +82,6 @@ def test_a_version_without_predictions_is_refused(client, registered, capsys):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(client, capsys, arguments, message):
-    client.search_experiments()
     assert main(arguments) == 2
     printed = capsys.readouterr().err.strip().splitlines()
     assert len(printed) == 1 and message in printed[0]

@@ -22,16 +22,6 @@ METHODS = ("baseline", "tailcalib")
 ACCURACY = {"baseline": {"top1": 39.2, "many": 68.0, "medium": 37.1, "few": 8.0}, "tailcalib": {"top1": 45.1}}
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Making the schema takes seconds."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
-    return file
-
-
 @pytest.fixture
 def store(home, empty_database, monkeypatch):
     """The URI of a fresh store that runs are logged to."""

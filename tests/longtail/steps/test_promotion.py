@@ -17,9 +17,10 @@ CONFIG = promotion.PromotionConfig(model="fish", overall_fall=100.0, class_fall=
 
 
 @pytest.fixture
-def client(tmp_path, monkeypatch):
+def client(tmp_path, empty_database, monkeypatch):
     from mlflow import MlflowClient
 
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("LONGTAIL_PATIENCE", "0")

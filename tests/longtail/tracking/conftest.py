@@ -1,21 +1,10 @@
-"""A real MLflow on SQLite for each test; the schema, which takes two seconds, is made once."""
+"""A real MLflow on SQLite for each test."""
 
-import contextlib
 import json
 import os
 import shutil
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    with contextlib.chdir(file.parent):  # where the files of MLflow's default experiment will go
-        MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
-    return file
 
 
 @pytest.fixture
