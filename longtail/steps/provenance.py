@@ -122,7 +122,8 @@ def note(step: Step, described: Mapping[str, Mapping[str, Any]]) -> str:
     if not found:
         values = {name: value for entry in described.values() for name, value in entry.items()}
         found = ", ".join(f"{_words(name)} {_text(value)}" for name, value in list(_told(values).items())[:_NUMBERS])
-    return f"{summary}. {found[:1].upper()}{found[1:]}".rstrip(" .") + "."
+        found = f"{found[:1].upper()}{found[1:]}"
+    return f"{summary}. {found}".rstrip(" .") + "."
 
 
 def _sentence(described: Mapping[str, Mapping[str, Any]]) -> str:
