@@ -40,6 +40,7 @@ _EXAMPLES = """examples:
   longtail schedule --preset natural --data s3://BUCKET/photos --cron "0 3 * * 1" --timezone Europe/Berlin
   longtail predict --model NAME --data PATH --out predictions.parquet
   longtail retrain --model fish --preset natural --data s3://BUCKET/photos --cooldown 24h
+  longtail promote plants --set promotion.overall_fall=2
   longtail doctor
   longtail ui
 """

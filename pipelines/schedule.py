@@ -12,6 +12,7 @@ from longtail.errors import InputError
 from pipelines.compile import AddSettings, add_pipeline, compile_arguments, warn
 from pipelines.cron import clock_change, in_utc, next_times, time_zone
 from pipelines.kubeflow import Kubeflow, add_connection, connect
+from pipelines.retrain import add_start, cooldown_seconds, retraining_config
 from pipelines.submit import add_run, experiment_id, reference, runtime
 
 SHOWN = 3
@@ -29,6 +30,10 @@ def add_schedule(commands: Any, add_settings: AddSettings) -> None:
     action.add_argument("--delete", metavar="NAME", help="delete a schedule; the runs that it started stay")
     action.add_argument("--pause", metavar="NAME", help="switch a schedule off")
     action.add_argument("--resume", metavar="NAME", help="switch a schedule on; nothing that was missed is made up for")
+    parser.add_argument(
+        "--model", default="", help="train only if there is a reason against this registered model's champion"
+    )
+    add_start(parser)
     parser.add_argument("--timezone", default="UTC", help="zone of the hours, such as Europe/Berlin (default: UTC)")
     add_connection(parser)
     parser.set_defaults(command=_schedule)
@@ -53,7 +58,7 @@ def _set(arguments: argparse.Namespace) -> int:
     if not times:
         raise InputError(f"cron {arguments.cron!r} never comes: give days that a month has")
     # What lies at an address may have changed by the next time, so each run reads it again.
-    documents, policy = compile_arguments(arguments, fresh=True)
+    documents, policy = _if_needed(arguments) if arguments.model else compile_arguments(arguments, fresh=True)
     kubeflow = connect(arguments)
     from pipelines.recurring import upsert
     from pipelines.versions import uploaded_version
@@ -70,6 +75,23 @@ def _set(arguments: argparse.Namespace) -> int:
     warn(documents)
     _warn_of_clock_change(arguments.cron, zone, now)
     return 0
+
+
+def _if_needed(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], Any]:
+    """Return the compiled pipeline that checks before it trains, and what the policy says of its runs."""
+    from pipelines.policy_file import read_installation
+    from pipelines.retraining_pipeline import retraining_specification
+
+    if arguments.grid or arguments.seeds or arguments.table:
+        raise InputError("--model trains one model of images again: leave out --grid, --seeds and --features")
+    installation = read_installation(arguments.policy)
+    documents = retraining_specification(
+        retraining_config(arguments),
+        cooldown=cooldown_seconds(arguments),
+        from_scratch=arguments.from_scratch,
+        installation=installation,
+    )
+    return documents, installation.run
 
 
 def _recurring_run(kubeflow: Kubeflow, arguments: argparse.Namespace, cron: str, version: Any, policy: Any) -> Any:

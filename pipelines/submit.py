@@ -82,8 +82,12 @@ def runtime(policy: Any) -> Any:
     return api.V2beta1RuntimeConfig(parameters={}, pipeline_root=policy.pipeline_root or None)
 
 
-def _submit(arguments: argparse.Namespace) -> int:
-    from pipelines.runs import follow
+def submitted(arguments: argparse.Namespace) -> tuple[Kubeflow, str]:
+    """Return the server and the id of the run that a command's options ask for, after saying where it is.
+
+    Raises:
+        InputError: If a setting, the policy or the data are wrong, or the server cannot be reached or refuses.
+    """
     from pipelines.versions import uploaded_version
 
     documents, policy = compile_arguments(arguments)
@@ -94,7 +98,14 @@ def _submit(arguments: argparse.Namespace) -> int:
     print(f"run         {run.run_id}  {run.display_name}")
     print(f"page        {kubeflow.page(f'runs/details/{run.run_id}')}", flush=True)
     warn(documents)
+    return kubeflow, str(run.run_id)
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from pipelines.runs import follow
+
+    kubeflow, run_id = submitted(arguments)
     if arguments.wait:
-        return follow(kubeflow, run.run_id)
-    print(f"to follow   {sys.argv[0]} runs watch {run.run_id}")
+        return follow(kubeflow, run_id)
+    print(f"to follow   {sys.argv[0]} runs watch {run_id}")
     return 0

@@ -1,6 +1,7 @@
 """Settings: frozen dataclasses, and how they are parsed and checked."""
 
 from longtail.config.curvature import CurvatureConfig, TracePenaltyConfig
+from longtail.config.drift import DriftConfig
 from longtail.config.groups import (
     BackboneConfig,
     CalibrationConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "CurvatureConfig",
     "DataConfig",
     "DistillationConfig",
+    "DriftConfig",
     "EvaluationConfig",
     "FeaturesConfig",
     "HeadConfig",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from longtail.config.curvature import CurvatureConfig, TracePenaltyConfig
+from longtail.config.drift import DriftConfig
 from longtail.config.fields import choice, items, name, number
 from longtail.config.promotion import PromotionConfig
 from longtail.config.table import HeadConfig, TableConfig
@@ -96,7 +97,8 @@ class BackboneConfig:
     2,048; `torchvision:NAME` and `timm:NAME` are any classifier of these libraries without its last layer."""
     weights: str = ""
     """What the backbone starts from: nothing, `published` for the library's own weights (its input size and
-    normalisation are then used too), or a file of weights (`.safetensors`, or `.pth` without pickled code)."""
+    normalisation are then used too), a file of weights (`.safetensors`, or `.pth` without pickled code), or a version
+    of a registered model, `models:/NAME/3`, with its head, extended to new classes."""
     trainable: str = choice("all", "head")
     """`head`: the backbone stays frozen as it was loaded and only the head is trained."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -291,5 +293,6 @@ class PipelineConfig:
     table: TableConfig = field(default_factory=TableConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
     seed: int = number(1, minimum=0)
     """Each step draws from a child of it."""

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from longtail.config import DataConfig
-from longtail.config.drift import DriftConfig
+from longtail.config import DataConfig, DriftConfig
 from longtail.data.digest import source_digest
 from longtail.data.problems import listing
 from longtail.drift.counts import CountChange, count_changes, share_distance

@@ -52,6 +52,11 @@ class Drift:
         return bool(self.reasons)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes there are now; none if the content is the same."""
+        return tuple(change.name for change in self.counts if change.now)
+
+    @property
     def sentence(self) -> str:
         """The reasons in one text, or that there is none."""
         if self.reasons:

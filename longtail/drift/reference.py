@@ -11,9 +11,10 @@ from safetensors.numpy import load_file
 
 from longtail.errors import InputError
 from longtail.networks import ImageClassifier, load
+from longtail.networks.extension import NETWORK
 
-NETWORK, FILE = "artifacts/network", "artifacts/reference.safetensors"
-"""Where a model's folder keeps its network and the moments of its training features."""
+FILE = "artifacts/reference.safetensors"
+"""Where a model's folder keeps the moments of its training features."""
 _SMALLEST_DEVIATION = 0.05
 """Least deviation of a feature, in root mean squares of all features' deviations: one that was always off has none."""
 

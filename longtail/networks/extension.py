@@ -15,7 +15,7 @@ The logits of old classes stay what they were. Not so in a `cosine_reference` he
 normalised together: it cannot be extended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,6 +25,8 @@ from torch.nn import functional as F
 from longtail.errors import InputError
 from longtail.networks.classifier import ImageClassifier, NetworkSpec, build
 
+NETWORK = "artifacts/network"
+"""Where a registered model's folder keeps its network."""
 _RIDGE = 1e-3
 """Added to the squared features' mean, as a share of it, so that few images have one solution."""
 
@@ -54,15 +56,16 @@ def misfit(champion: ImageClassifier, network: str, head: str, class_names: Sequ
 
 
 @torch.no_grad()
-def extended(champion: ImageClassifier, spec: NetworkSpec, features: Tensor, labels: Tensor) -> ImageClassifier:
+def extended(
+    champion: ImageClassifier, spec: NetworkSpec, examples: Callable[[], tuple[Tensor, Tensor]]
+) -> ImageClassifier:
     """Return a copy of a trained network with a row of the head for each class of a data set.
 
     Args:
         champion: The trained network.
         spec: What is asked for; the normalisation and input size are the champion's all the same.
-        features: (N, D) of a few training images by the champion; images of new classes, and for a linear head of old
-            ones too. Not looked at if no class is new.
-        labels: (N,) classes in the order of `spec`.
+        examples: Returns features (N, D) of a few training images by the champion, and their classes (N,) in the order
+            of `spec`: images of new classes, and for a linear head of old ones too. Not called if no class is new.
 
     Raises:
         InputError: If training cannot go on from this network.
@@ -79,12 +82,12 @@ def extended(champion: ImageClassifier, spec: NetworkSpec, features: Tensor, lab
     rows, biases = weight.new_zeros(len(places), weight.shape[1]), bias.new_zeros(len(places))
     is_old = torch.tensor([place >= 0 for place in places])
     rows[is_old], biases[is_old] = weight, bias
+    features, labels = (torch.empty(0), torch.empty(0)) if is_old.all() else examples()
     for label in torch.nonzero(~is_old).flatten().tolist():
-        seen = labels == label
         if spec.head == "linear":
-            rows[label], biases[label] = _discriminant(champion, features, labels, label, _old_places(places, labels))
+            rows[label], biases[label] = _discriminant(champion, features, labels, label, torch.tensor(places)[labels])
         else:
-            rows[label], biases[label] = _imprint(features[seen], weight), bias.mean()
+            rows[label], biases[label] = _imprint(features[labels == label], weight), bias.mean()
     result.load_state_dict(state | {"head.weight": rows, "head.bias": biases})
     return result
 
@@ -94,11 +97,6 @@ def _imprint(features: Tensor, weight: Tensor) -> Tensor:
     direction = F.normalize(F.normalize(features, dim=1).mean(dim=0), dim=0)
     length: Tensor = weight.norm(dim=1).mean()
     return direction * length
-
-
-def _old_places(places: Sequence[int], labels: Tensor) -> Tensor:
-    """Return the champion's place of the class of each image; −1 for images of new classes."""
-    return torch.tensor(places)[labels]
 
 
 def _discriminant(

@@ -14,6 +14,7 @@ from longtail.hessian.training_figures import curves_figure, layers_figure
 from longtail.networks import ImageClassifier, NetworkSpec, load, save, start
 from longtail.pages import Details, Plot, Section, Text, html_report
 from longtail.processes.launch import launch
+from longtail.steps.champion_weights import going_on
 from longtail.steps.checkpoints import checkpoint_file, checkpoint_mirror
 from longtail.steps.execution import Context, child_seed
 from longtail.training import distributed, epoch_count, teacher_recipe, train
@@ -109,8 +110,8 @@ def _trained(
         std=tuple(dataset.std),
         scale=config.scale,
     )
-    classifier = start(spec, config.weights, seed)
     training = dataset.split("train")
+    classifier = going_on(spec, config.weights, training) or start(spec, config.weights, seed)
     key = _key(config, dataset, seed)
     history = train(
         classifier,

@@ -13,7 +13,7 @@ from typing import Any
 
 from longtail.errors import InputError
 from longtail.tracking.redaction import redact
-from longtail.tracking.server import connect, tracking_uri
+from longtail.tracking.registry import registry, versions
 from longtail.tracking.tickets import exclusive
 
 _STARTED, _DIGEST, _REASON, _RUN = (f"retraining.{name}" for name in ("started_at", "digest", "reason", "run"))
@@ -34,7 +34,7 @@ class Start:
     sentence: str = ""
 
 
-def claim(name: str, digest: str, reason: str, *, cooldown: float, force: bool = False) -> Start:
+def claim(name: str, digest: str, reason: str, *, cooldown: float, force: bool = False, run: str = "") -> Start:
     """Return whether this process is the one to start a retraining, which it then has done as far as others can tell.
 
     Args:
@@ -43,25 +43,27 @@ def claim(name: str, digest: str, reason: str, *, cooldown: float, force: bool =
         reason: Why, in a sentence or more.
         cooldown: Seconds after a start in which there is no other.
         force: Start whatever happened before.
+        run: Id of the run that asks, if there is one already; asking again, it is told the same.
 
     Raises:
         InputError: If the tracking server cannot be used or has no such model.
     """
     from mlflow.exceptions import MlflowException
 
-    client = connect(tracking_uri())
+    client = registry()
     now = datetime.now(UTC)
     try:
         with exclusive(client, name) as ticket:
             tags = client.get_registered_model(name).tags
-            sentence = "" if force else _refusal(client, name, tags, digest, now, cooldown)
+            own = run and tags.get(_RUN) == run
+            sentence = "" if force or own else _refusal(client, name, tags, digest, now, cooldown)
             if sentence:
                 return Start(False, sentence)
             ticket.renew()
             for key, value in (
                 (_DIGEST, digest),
                 (_REASON, str(redact(reason))[:_LONGEST]),
-                (_RUN, ""),
+                (_RUN, run),
                 (_STARTED, now.isoformat(timespec="seconds")),
             ):
                 client.set_registered_model_tag(name, key, value)
@@ -82,9 +84,8 @@ def withdraw(name: str) -> None:
 
 def _refusal(client: Any, name: str, tags: Mapping[str, str], digest: str, now: datetime, cooldown: float) -> str:
     """Return why there is no start now, in a sentence; empty if there is one."""
-    for version in client.search_model_versions(f"name = '{name}'"):
-        if digest and version.tags.get("dataset_digest") == digest:
-            return f"Version {version.version} of {name} was trained on this content, and the gate has judged it."
+    for version in versions(client, name, source_digest=digest):
+        return f"{version.label} was trained on this content, and the gate has judged it."
     if started := tags.get(_STARTED):
         seconds = (now - datetime.fromisoformat(started)).total_seconds()
         if seconds < cooldown:
@@ -101,7 +102,7 @@ def _change(name: str, change: Any) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        change(connect(tracking_uri()))
+        change(registry())
     except MlflowException as error:
         raise _failed(name, error) from None
 

@@ -1,7 +1,6 @@
 import pytest
 
-from longtail.config import parse, to_dict
-from longtail.config.drift import DriftConfig
+from longtail.config import DriftConfig, parse, to_dict
 from longtail.errors import InputError
 
 

@@ -9,6 +9,7 @@ from longtail.config import (
     CurvatureConfig,
     DataConfig,
     DistillationConfig,
+    DriftConfig,
     EvaluationConfig,
     FeaturesConfig,
     HessianConfig,
@@ -34,6 +35,7 @@ CONFIGS = [
     RetrainingConfig,
     HessianConfig,
     EvaluationConfig,
+    DriftConfig,
     PromotionConfig,
     PipelineConfig,
 ]

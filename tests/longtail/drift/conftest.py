@@ -7,9 +7,10 @@ from safetensors.numpy import save_file
 
 from longtail.config import DataConfig
 from longtail.data import digits
-from longtail.drift.reference import FILE, NETWORK
+from longtail.drift.reference import FILE
 from longtail.drift.sample import Chosen, features
 from longtail.networks import NetworkSpec, build, save
+from longtail.networks.extension import NETWORK
 
 NAMES = tuple("abcdef")
 

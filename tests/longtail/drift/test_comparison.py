@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from longtail.config.drift import DriftConfig
+from longtail.config import DriftConfig
 from longtail.data.digest import source_digest
 from longtail.drift.comparison import compare
 from longtail.drift.reference import read_reference

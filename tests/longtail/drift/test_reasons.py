@@ -24,6 +24,7 @@ def test_no_reason_is_told_from_new_content_without_one():
 
 def test_everything_is_json():
     assert FOUND.needed
+    assert FOUND.class_names == ("<ant>", "cat")
     read = json.loads(json.dumps(FOUND.to_dict()))
     assert read["reasons"][0] == {
         "kind": "classes",
