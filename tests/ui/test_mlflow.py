@@ -21,16 +21,21 @@ def overview(runs):
 
 
 def test_the_experiment_lists_both_runs_with_their_steps_below(look, runs, screenshots):
-    page = look(f"experiments/{runs.experiment}/runs")
+    page = look(f"experiments/{runs.experiment}/runs", width=1700, height=1300)
     for parent in runs.parents:
         name = runs.client.get_run(parent).info.run_name
         expect(page.get_by_text(name).first).to_be_visible(timeout=SECONDS)
+    page.get_by_text("Expand rows").click()
+    for step in ("data_imbalancing", "promotion", "run_report"):
+        expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=SECONDS)
     page.screenshot(path=screenshots / "mlflow-experiment.png")
 
 
 def test_the_run_is_described_in_words_with_its_table_and_children(look, runs, overview, screenshots):
-    page = look(overview, height=1600)
-    expect(page.get_by_text("Balancing by tailcalib").first).to_be_visible(timeout=SECONDS)
+    page = look(overview, width=1700, height=2000)
+    expect(page.get_by_text("tailcalib gains most").first).to_be_visible(timeout=SECONDS)
+    page.get_by_text("Show more").first.click()
+    expect(page.get_by_text("Balancing by tailcalib").first).to_be_visible()
     expect(page.locator("table td", has_text=re.compile(r"^tailcalib$")).first).to_be_visible()
     for step in ("run_report", "calibrated_sampling", "evaluation"):
         expect(page.get_by_text(step, exact=True).first).to_be_visible()

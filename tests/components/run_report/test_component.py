@@ -55,9 +55,10 @@ def test_the_pipeline_s_run_gets_page_description_scores_and_cached_steps(chain,
     children = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
     names = [child.info.run_name for child in children if child.info.run_name != "run_report"]
     assert sorted(names) == sorted(page.metadata["cached"])
-    scores = {name: value for name, value in parent.data.metrics.items() if name.startswith("test/")}
-    assert scores == chain["evaluation"]["metrics"].metadata["metrics"]
-    assert client.list_artifacts(parent.info.run_id)
+    scores = chain["evaluation"]["metrics"].metadata
+    assert parent.data.metrics == {name: scores[name] for name in scores if name.startswith("test/")}
+    assert {"report.html", "table.txt"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert parent.info.status == "FINISHED"
     assert {entry.dataset.name for entry in parent.inputs.dataset_inputs} == {"digits-train", "digits-test"}
     note = parent.data.tags["mlflow.note.content"]
     assert page.metadata["curvature"] in note and f"runs/{parent.info.run_id}/artifacts/report.html" in note
