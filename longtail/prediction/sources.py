@@ -136,8 +136,8 @@ def list_place(place: str) -> tuple[dict[str, Path | StoredObject], Any]:
     root = Path(place)
     if root.is_file():
         return {root.name: root}, None
-    if not root.is_dir():
-        raise InputError(f"{place} does not exist: give a folder, a Parquet file, or an s3:// address of either")
+    if not place or not root.is_dir():
+        raise InputError(f"{place!r} does not exist: give a folder, a Parquet file, or an s3:// address of either")
     files: dict[str, Path | StoredObject] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name[0] != "."]

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 CHAMPION = "champion"
 _SCHEME = "models:/"
-_LOGGED = re.compile(r"m-[0-9a-f]+")
+_LOGGED = re.compile(r"m-[0-9a-f]{32}")
 _SHOWN = 20
 """Names that an error lists."""
 
@@ -114,7 +114,9 @@ def _identity(client: Any, uri: str, rest: str) -> str:
     found = _found(lambda: client.get_model_version(name, version), uri)
     if found is None:
         raise InputError(f"there is no {uri}: choose another version")
-    return str(found.model_id or hashlib.sha256(str(found.source).encode()).hexdigest())
+    source = str(found.source)  # on SQLite the only place that names the logged model
+    logged = _LOGGED.search(f"{found.model_id} {source}")
+    return logged[0] if logged else hashlib.sha256(source.encode()).hexdigest()
 
 
 def _version(client: Any, reference: str, name: str, version: str) -> str:

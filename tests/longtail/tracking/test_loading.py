@@ -40,7 +40,7 @@ def test_every_way_to_say_which(registered):
         ("plants@best", "model 'plants' has no alias 'best': there are challenger, champion"),
         ("plants/9", "model 'plants' has no version '9': there are 1, 2"),
         ("plants/new", "model 'plants' has no version 'new': there are 1, 2"),
-        ("models:/m-0123456789abcdef", "no registered model is called 'm-0123456789abcdef'"),
+        ("models:/m-" + "0" * 32, "no registered model is called 'm-00000"),
         ("", "malformed"),
         ("plants@", "malformed"),
         ("plants@champion/1", "malformed"),
@@ -76,7 +76,7 @@ def test_a_model_is_copied_once(tracking, registered, tmp_path):
 
 def test_files_that_are_gone_leave_nothing_behind(tracking, registered, tmp_path):
     shutil.rmtree(tmp_path / "artifacts")
-    with pytest.raises(InputError, match=r"the files of models:/plants/1 cannot be read"):
+    with pytest.raises(InputError, match=r"models:/plants/1 (cannot be read|holds no MLmodel)"):
         download(resolve("plants").uri)
     assert list((tmp_path / "models").iterdir()) == []
     with pytest.raises(InputError, match="there is no models:/plants/9"):
