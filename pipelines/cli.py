@@ -20,6 +20,7 @@ from longtail.tracking.redaction import redact
 from pipelines.claims import add_claims
 from pipelines.compile import add_compile
 from pipelines.doctor import add_doctor
+from pipelines.pinned import pinned
 from pipelines.predict import add_predict
 from pipelines.promote import add_promote
 from pipelines.results import add_results
@@ -131,7 +132,7 @@ def _add_settings(parser: argparse.ArgumentParser, *, table: bool = False) -> No
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = resolve(arguments.preset, arguments.set, arguments.data, arguments.table)
+    config = pinned(resolve(arguments.preset, arguments.set, arguments.data, arguments.table))
     from longtail.tracking.run import tracking_uri
     from pipelines.local import StepError, run_locally
 

@@ -11,6 +11,7 @@ from typing import Any
 from longtail.errors import InputError
 from longtail.settings import resolve
 from pipelines.grid import add_grid, plan_arguments
+from pipelines.pinned import pinned
 
 AddSettings = Callable[[argparse.ArgumentParser], None]
 
@@ -53,7 +54,7 @@ def compile_arguments(arguments: argparse.Namespace, *, fresh: bool = False) -> 
     configs = (
         [point.config for point in sweep.points]
         if sweep
-        else [resolve(arguments.preset, arguments.set, arguments.data, arguments.table)]
+        else [pinned(resolve(arguments.preset, arguments.set, arguments.data, arguments.table))]
     )
     from pipelines.compiled import content_digest, specification
     from pipelines.policy_file import read_installation

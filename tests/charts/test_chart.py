@@ -120,6 +120,8 @@ def test_unknown_keys_are_refused(refusal, key):
         (["kfp.existingSecret=token"], "at '/kfp/existingSecret'"),
         (["kfp.host=http://user:password@host"], "at '/kfp/host'"),
         (["retraining.schedule=0 0 3 * * 1"], "at '/retraining/schedule'"),
+        (["retraining.cooldown=tomorrow"], "at '/retraining/cooldown'"),
+        (["retraining.model=a/b"], "at '/retraining/model'"),
         (["policy.step.evaluation.cpu=1"], "additional properties 'step' not allowed"),
     ],
 )
@@ -206,6 +208,24 @@ def test_retraining_is_a_command_that_longtail_has(render, values, kind):
         assert (arguments.cron, arguments.timezone, arguments.name) == ("0 3 * * 1", "Etc/UTC", "longtail-retraining")
     else:
         assert arguments.wait
+
+
+@pytest.mark.parametrize(("values", "kind"), [("cloud", "CronJob"), ("airgapped", "Job")])
+def test_with_a_model_it_asks_first_whether_there_is_a_reason(render, values, kind):
+    from pipelines.cli import _parser
+    from pipelines.retrain import cooldown_seconds
+
+    manifests = render("retraining.model=fish", "retraining.cooldown=7d", values=values)
+    (container,) = pod_of(manifests[f"{kind}/longtail-retraining"])["spec"]["containers"]
+    arguments = _parser().parse_args(container["args"])
+    assert container["args"][0] == ("retrain" if kind == "CronJob" else "schedule")
+    assert (arguments.model, cooldown_seconds(arguments)) == ("fish", 7 * 86400)
+    assert {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"} <= {one["name"] for one in container["env"]}
+    if kind == "CronJob":
+        assert arguments.wait
+        assert arguments.host == next(one["value"] for one in container["env"] if one["name"] == "LONGTAIL_KFP_HOST")
+    (clients,) = manifests["NetworkPolicy/longtail-clients"]["spec"]["podSelector"]["matchExpressions"]
+    assert "submission" in clients["values"]
 
 
 @EVERY

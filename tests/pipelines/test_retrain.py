@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from pipelines import local
 from pipelines.cli import main
@@ -128,6 +129,23 @@ def test_after_a_failed_run_the_next_trigger_may_try_again(command, another, mon
     monkeypatch.setattr(local, "run_locally", working)
     assert main(command("retrain")) == 0
     assert len(runs) == 1
+
+
+def test_on_kubeflow_it_is_a_run_of_the_pipeline(command, another, champion, kubeflow_server, monkeypatch):
+    monkeypatch.setenv("LONGTAIL_GIT_COMMIT", "c" * 40)
+    assert main(command("retrain", "--host", kubeflow_server.url)) == 0
+    (run,) = kubeflow_server.items["runs"]
+    assert champion.client.get_registered_model("digits").tags["retraining.run"] == run
+    upload = kubeflow_server.sent("POST", "/apis/v2beta1/pipelines/upload_version")[0]
+    root = next(yaml.safe_load_all(upload))["root"]
+    backbone = root["inputDefinitions"]["parameters"]["backbone"]["defaultValue"]
+    assert backbone["weights"] == "models:/digits/1"
+    assert "promotion" in root["dag"]["tasks"]
+
+
+def test_a_server_that_refuses_lets_the_next_trigger_try_again(command, another, champion):
+    assert main(command("retrain", "--host", "ftp://nowhere")) == 2
+    assert "retraining.started_at" not in champion.client.get_registered_model("digits").tags
 
 
 def test_two_processes_at_once_make_one_run(command, another, champion):

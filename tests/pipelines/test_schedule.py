@@ -78,6 +78,19 @@ def test_each_run_reads_the_data_again(kubeflow_server, photographs):
     assert cached["backbone-training"] == {"enableCache": True}
 
 
+def test_with_a_model_it_trains_only_if_there_is_a_reason(kubeflow_server, capsys):
+    model = ["--model", "fish", "--cooldown", "2h", "--from-scratch"]
+    assert main([*WEEKLY, *model]) == 0
+    upload = kubeflow_server.sent("POST", "/apis/v2beta1/pipelines/upload_version")[0]
+    tasks = next(yaml.safe_load_all(upload))["root"]["dag"]["tasks"]
+    assert set(tasks) == {"drift-check", "condition-1"}
+    given = tasks["drift-check"]["inputs"]["parameters"]
+    values = [given[name]["runtimeValue"]["constant"] for name in ("model", "cooldown", "from_scratch")]
+    assert values == ["fish", 7200, True]
+    assert main([*WEEKLY, *model, "--seeds", "1,2"]) == 2
+    assert "leave out --grid, --seeds and --features" in capsys.readouterr().err
+
+
 def test_the_list(kubeflow_server, capsys):
     main(WEEKLY)
     capsys.readouterr()

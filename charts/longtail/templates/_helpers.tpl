@@ -203,6 +203,9 @@ containers:
       {{- include "longtail.env" $root | nindent 6 }}
       - name: LONGTAIL_HOME
         value: /tmp/longtail
+      {{- if $root.Values.retraining.model }}
+      {{- include "longtail.clientEnv" $root | nindent 6 }}
+      {{- end }}
       {{- include "longtail.s3Env" $root | nindent 6 }}
       - name: LONGTAIL_KFP_HOST
         value: {{ $kfp.host | quote }}
