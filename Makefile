@@ -63,9 +63,10 @@ docs: $(INSTALLED)  ## Write the components' pages from their code
 compile: $(INSTALLED)  ## Write the pipeline for Kubeflow to longtail.yaml
 	$(BIN)/longtail compile --preset digits --out longtail.yaml
 
-bench: $(INSTALLED)  ## Time sampling and training beside their peers and limits
+bench: $(INSTALLED)  ## Time sampling, training and prediction beside their peers and limits
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/prediction.py
 
 bench-scale: $(INSTALLED)  ## Balance ImageNet-LT's 115,846 x 2,048 features on disk (11 GB)
 	$(BIN)/python benchmarks/calibration_scale.py

@@ -12,7 +12,16 @@ from longtail.steps import STEPS
 from pipelines import local
 from pipelines.cli import main
 
-COMMANDS = ["run", "sweep", "compile", "ui", "results", "claims", *(step.replace("_", "-") for step in STEPS)]
+COMMANDS = [
+    "run",
+    "sweep",
+    "compile",
+    "ui",
+    "results",
+    "claims",
+    "predict",
+    *(step.replace("_", "-") for step in STEPS),
+]
 
 
 @pytest.fixture
