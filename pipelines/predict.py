@@ -33,7 +33,7 @@ def add_predict(commands: Any) -> None:
     parser.add_argument("--model", required=True, metavar="REF", help="NAME, NAME@ALIAS, NAME/VERSION or models:/...")
     parser.add_argument("--data", required=True, metavar="PATH", help="folder, Parquet file or s3://bucket/prefix")
     parser.add_argument("--out", required=True, metavar="FILE.parquet", help="file to write")
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="inputs of a pass (default: as fit in memory)")
     parser.add_argument("--probabilities", action="store_true", help="also a column with the probability of each class")
     parser.add_argument("--features", action="store_true", help="also a column with the network's features")
     parser.add_argument("--strict", action="store_true", help="end with exit code 2 if an image could not be read")
@@ -41,7 +41,7 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    if arguments.batch_size < 1:
+    if arguments.batch_size is not None and arguments.batch_size < 1:
         raise InputError(f"--batch-size is {arguments.batch_size}: give at least 1")
     if is_url(arguments.out) or not arguments.out.endswith(".parquet"):
         raise InputError(f"--out is {arguments.out!r}: give a file on this machine that ends in .parquet")
@@ -53,7 +53,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     reference = resolve(arguments.model)
     predictor = Predictor(download(reference.uri))
     inputs = _inputs(predictor, arguments.data)
-    options = Options(str(reference), arguments.batch_size, arguments.probabilities, arguments.features)
+    size = arguments.batch_size or predictor.batch_size
+    options = Options(str(reference), size, arguments.probabilities, arguments.features)
     started, out = time.monotonic(), Path(arguments.out)
     summary = predict(predictor, inputs, out, options, progress("predicted", inputs.unit))
     return _report(summary, inputs.unit, time.monotonic() - started, arguments, str(reference))

@@ -75,6 +75,7 @@ class Predictor:
         class_names: (C,) names.
         input_shape: (H, W, channels) of an image, or (D,) of a row.
         feature_size: D.
+        batch_size: Inputs that fit in memory together.
 
     Raises:
         InputError: If the folder is no model of ours, or a file was changed.
@@ -91,6 +92,7 @@ class Predictor:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._served = ServedClassifier(classifier).eval().to(self._device)
         self.reads_rows, self.input_shape = self._served.reads_rows, self._served.input_shape
+        self.batch_size = self._served.rows_at_once
         if not self.reads_rows:
             self._served.to(memory_format=torch.channels_last)
 

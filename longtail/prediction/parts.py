@@ -4,6 +4,7 @@ Each part is a Parquet file that is renamed when it is complete, so whoever goes
 file has one row group a part, and says in its metadata what it was made from.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -47,10 +48,9 @@ class Parts:
     def __init__(self, out: Path, key: str) -> None:
         self._out, self._key = out, key
         self._folder = out.with_name(f".{out.name}.{key[:_KEY_CHARACTERS]}")
-        for leftover in out.parent.glob(f".{out.name}.*"):
+        for leftover in out.parent.glob(f".{glob.escape(out.name)}.*"):
             if leftover != self._folder and leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
-        self._folder.mkdir(exist_ok=True)
 
     def count(self) -> int:
         """Return how many parts are there, from the first on."""
@@ -70,6 +70,7 @@ class Parts:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        self._folder.mkdir(exist_ok=True)
         path = self._path(number)
         written = path.with_suffix(".writing")
         pq.write_table(pa.table(columns, schema=schema), written)

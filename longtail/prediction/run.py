@@ -32,7 +32,7 @@ class Options:
     """
 
     model: str
-    batch_size: int = 256
+    batch_size: int
     probabilities: bool = False
     features: bool = False
 

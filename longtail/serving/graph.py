@@ -4,6 +4,7 @@ It is JSON beside the raw bytes of the weights, so that it can be run without th
 """
 
 import copy
+import math
 from pathlib import Path
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from longtail.networks import ImageClassifier
 from longtail.networks.identity import IDENTITY
 
+_VALUES = 2**22
+"""Numbers that a network gets at once, 16 MB: what it computes from them decides how much memory is needed."""
+_ROWS = 512
 _EXAMPLES = 2
 """`torch.export` fixes the batch size of an example with one input."""
 
@@ -24,6 +28,7 @@ class ServedClassifier(nn.Module):
 
     Attributes:
         input_shape: Of one input: (H, W, channels) of an image, or (D,) of a row of features.
+        rows_at_once: Inputs that fit in memory together.
     """
 
     def __init__(self, classifier: ImageClassifier) -> None:
@@ -32,6 +37,8 @@ class ServedClassifier(nn.Module):
         self.reads_rows = classifier.spec.network == IDENTITY
         size = int(classifier.backbone.feature_size)  # type: ignore[arg-type]
         self.input_shape: tuple[int, ...] = (size,) if self.reads_rows else classifier.spec.image_shape
+        values = max(math.prod(self.input_shape), len(classifier.spec.mean) * classifier.spec.input_size**2)
+        self.rows_at_once = max(1, min(_ROWS, _VALUES // values))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities (N, C) and features (N, D), both float32.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from longtail.networks import ImageClassifier
-    from longtail.serving import ReferenceStatistics
+    from longtail.serving import ReferenceStatistics, ServedClassifier
 
 CODE = Path(__file__).with_name("served_model.py")
 DESCRIPTION = "MLmodel"
@@ -85,7 +85,7 @@ def write_model(
     from longtail.serving import ServedClassifier, export_graph
 
     served = ServedClassifier(classifier)
-    described, metadata = _described(served.input_shape, classifier, example), redact(metadata)
+    described, metadata = _described(served, example), redact(metadata)
     _save(folder, example, {**metadata, **described})
     artifacts = folder / "artifacts"
     artifacts.mkdir()
@@ -128,9 +128,10 @@ def publish(client: Any, run_id: str, experiment_id: str, folder: Path, name: st
     return uri
 
 
-def _described(shape: tuple[int, ...], classifier: "ImageClassifier", example: "np.ndarray") -> dict[str, Any]:
+def _described(served: "ServedClassifier", example: "np.ndarray") -> dict[str, Any]:
     """Return what goes in and comes out, after checking an example of it."""
-    name, kind = ("rows", "float32") if len(shape) == 1 else ("images", "uint8")
+    shape = served.input_shape
+    name, kind = ("rows", "float32") if served.reads_rows else ("images", "uint8")
     if example.dtype.name != kind or example.shape[1:] != shape or not len(example):
         raise InputError(
             f"examples are {example.dtype.name} of shape {example.shape}: give {kind} {name} "
@@ -139,8 +140,9 @@ def _described(shape: tuple[int, ...], classifier: "ImageClassifier", example: "
     types = [kind, "float32", "float64"] if name == "images" else [kind, "float64"]
     size = {"feature_size": shape[0]} if name == "rows" else {"image_shape": list(shape)}
     return {
-        "class_names": list(classifier.spec.class_names),
+        "class_names": list(served.classifier.spec.class_names),
         "input": {"name": name, "shape": [-1, *shape], "types": types},
+        "rows_at_once": served.rows_at_once,
         **size,
     }
 

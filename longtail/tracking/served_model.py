@@ -16,10 +16,6 @@ import torch
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
-_CHUNK_VALUES = 2**22
-"""Numbers that the network gets at once, 16 MB: what it computes from them decides how much memory is needed."""
-_CHUNK_ROWS = 512
-
 
 class ServedModel(PythonModel):  # type: ignore[misc]
     """Class and probability of each image or row, and on request all probabilities and the features.
@@ -28,17 +24,20 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         kind: What the model takes, `images` or `rows`.
         shape: Of one of them: (H, W, C) or (D,).
         class_names: (C,) names.
+        rows_at_once: What the network gets at once of a larger batch, so that memory is bounded.
     """
 
     kind: str
     shape: tuple[int, ...]
     class_names: Any
+    rows_at_once: int
 
     def load_context(self, context: Any) -> None:
         """Read the graph, and what its inputs and outputs are, from the model's folder."""
         described = json.loads(Path(context.artifacts["classes"]).read_text(encoding="utf-8"))
         self.kind, self.shape = described["input"]["name"], tuple(described["input"]["shape"][1:])
         self.class_names = np.array(described["class_names"], dtype=object)
+        self.rows_at_once = described["rows_at_once"]
         self._graph = torch.export.load(context.artifacts["graph"]).module()
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -57,12 +56,11 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         """
         asked = params or {}
         values = self._check(model_input.get(self.kind) if isinstance(model_input, dict) else model_input)
-        rows = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // int(np.prod(self.shape))))
         names = [name for name in ("probabilities", "features") if asked.get(name)]
         found: dict[str, list[Any]] = {name: [] for name in ("class", "probability", *names)}
-        for start in range(0, len(values), rows):
+        for start in range(0, len(values), self.rows_at_once):
             with torch.inference_mode():
-                probabilities, features = self._graph(self._scaled(values[start : start + rows]))
+                probabilities, features = self._graph(self._scaled(values[start : start + self.rows_at_once]))
                 best, classes = probabilities.max(dim=1)
             found["class"].extend(self.class_names[classes.numpy()])
             found["probability"].extend(best.numpy())

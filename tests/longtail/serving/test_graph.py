@@ -83,3 +83,13 @@ def test_rows_are_raised_to_the_heads_power_but_features_are_not(of_rows, rows):
 def test_input_shapes(make_spec, of_rows):
     assert ServedClassifier(build(make_spec(), seed=0)).input_shape == (8, 8, 1)
     assert ServedClassifier(of_rows).input_shape == (5,)
+
+
+def test_large_images_come_in_small_batches(make_spec, of_rows):
+    def rows(**changes):
+        return ServedClassifier(build(make_spec(**changes), seed=0)).rows_at_once
+
+    assert (rows(), ServedClassifier(of_rows).rows_at_once) == (512, 512)
+    large = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5)}
+    assert rows(image_shape=(224, 224, 3), **large) == rows(input_size=224, **large) == 27
+    assert rows(image_shape=(4000, 4000, 3), **large) == 1

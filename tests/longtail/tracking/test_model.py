@@ -72,6 +72,7 @@ def test_a_process_without_this_package_predicts_the_same(tracking, classifier, 
         **described,
         "class_names": list(CLASSES),
         "image_shape": [12, 10, 3],
+        "rows_at_once": 512,
         "input": {"name": "images", "shape": [-1, 12, 10, 3], "types": ["uint8", "float32", "float64"]},
     }
     with torch.no_grad():
