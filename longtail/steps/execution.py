@@ -138,8 +138,10 @@ def run_step(
             log_data(run, found.data, step.splits)
             made = record(run.run_id, seed, started, time.monotonic() - clock, written, described)
             made["settings"] = sha256_json(logged)
-            origin = {"lineage": before.lineage | {label: made}, "data": before.data | found.data}
+            data = before.data | found.data
             for key, artifact in outputs.items():
+                lineage = {label: made} if key in step.brief else before.lineage | {label: made}
+                origin = {"lineage": lineage, "data": data}
                 artifact.metadata |= _describe(made, key) | described.get(key, {}) | origin
 
 

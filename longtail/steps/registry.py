@@ -40,6 +40,7 @@ class Step:
         last: Whether the pipeline ends with it.
         long: Whether it works for so long that the use of its machine is recorded.
         splits: Splits of the data that it reads.
+        brief: Outputs that one task may get of very many runs, so that their lineage is of this step alone.
     """
 
     summary: str
@@ -53,6 +54,7 @@ class Step:
     last: bool = False
     long: bool = False
     splits: tuple[str, ...] = ()
+    brief: tuple[str, ...] = ()
 
 
 _ALL = ("train", "validation", "test")
@@ -115,6 +117,7 @@ STEPS: dict[str, Step] = {
         ("results",),
         page=True,
         splits=("test",),
+        brief=("results",),
     ),
     "head_curvature": Step(
         "measure the curvature of each classifier's last layer",

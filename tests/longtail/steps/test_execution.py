@@ -18,7 +18,7 @@ def opened(monkeypatch):
     labels = {}
 
     @contextmanager
-    def open_run(label, config, tags):
+    def open_run(label, config, tags, *, last):
         run = Run.silent()
         run.run_id = f"run-{len(labels)}"
         labels[label] = config
@@ -114,8 +114,9 @@ def test_lineage_joins_that_of_all_inputs(step):
         for made in (step("classifier_retraining", method=method, folder=method) for method in ("baseline", "crt"))
     ]
     features = step("feature_extraction")["features"]
-    results = step("evaluation", {"features": features, "classifiers": classifiers})["results"]
-    assert runs(results) == {
+    made = step("evaluation", {"features": features, "classifiers": classifiers})
+    assert runs(made["results"]) == {"evaluation": "run-3"}  # a sweep's summary gets many of them
+    assert runs(made["report"]) == {
         "classifier_retraining/baseline": "run-0",
         "classifier_retraining/crt": "run-1",
         "feature_extraction": "run-2",
@@ -265,7 +266,7 @@ def test_a_store_that_does_not_take_an_output_fails_the_run(seen, bucket, monkey
     ended = []
 
     @contextmanager
-    def open_run(label, config, tags):
+    def open_run(label, config, tags, *, last):
         try:
             yield Run.silent()
         except BaseException as error:

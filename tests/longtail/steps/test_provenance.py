@@ -121,7 +121,6 @@ def test_a_note_tells_the_numbers_or_the_sentence():
     step = STEPS["backbone_training"]
     described = {"backbone": {"epochs": 12, "train_loss": 0.31415926, "subset_sha256": "0" * 64, "data": {"a": 1}}}
     assert note(step, described) == "Train the network on it. Epochs 12, train loss 0.3142."
-    assert (
-        note(step, {"backbone": {"sentence": "digits/1 passes.", "epochs": 1}}) == "Train the network on it. digits/1 passes."
-    )
+    said = note(step, {"backbone": {"sentence": "digits/1 passes.", "epochs": 1}})
+    assert said == "Train the network on it. digits/1 passes."
     assert note(step, {}) == "Train the network on it."
