@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from longtail.evaluation import GROUPS, Evaluation
 from longtail.pages import Table
 from longtail.run_report.facts import Facts, Intervals
+from longtail.run_report.words import signed
 
 _COLUMNS = {"top1": "all", **{group: group for group in GROUPS}}
 _DIGITS = 12
@@ -83,4 +84,4 @@ def _gain(scores: Evaluation, before: Evaluation, group: str, intervals: Interva
     if group not in intervals:
         return "–"
     low, high = intervals[group]
-    return f"{getattr(scores, group) - getattr(before, group):+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{signed(getattr(scores, group) - getattr(before, group))} ({signed(low)} to {signed(high)})"

@@ -45,6 +45,15 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def signed(points: float) -> str:
+    """Return a difference with its sign.
+
+    >>> [signed(value) for value in (1.25, -0.01, -3.0)]
+    ['+1.2', '+0.0', '-3.0']
+    """
+    return f"{round(points, 1) + 0.0:+.1f}"
+
+
 def _data(facts: Facts) -> str:
     counts, tested = facts.train_counts, next(iter(facts.evaluations.values())).support.sum()
     named = f" of {facts.data['name']}" if facts.data.get("name") else ""
@@ -84,14 +93,14 @@ def _accuracy(facts: Facts) -> list[str]:
         else:
             told.append(
                 f"On {named}, {best} gains most: from {before:.1f}\u00a0% ({baseline}) to {after:.1f}\u00a0%, "
-                f"{after - before:+.1f} points{_interval(facts, best, group)}."
+                f"{signed(after - before)} points{_interval(facts, best, group)}."
             )
     return told
 
 
 def _interval(facts: Facts, method: str, group: str) -> str:
     low, high = facts.gains[method][group]
-    return f" (95\u00a0% interval {low:+.1f} to {high:+.1f})"
+    return f" (95\u00a0% interval {signed(low)} to {signed(high)})"
 
 
 def _score(scores: Evaluation, group: str) -> float | None:

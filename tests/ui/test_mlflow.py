@@ -25,7 +25,7 @@ def test_the_experiment_lists_both_runs_with_their_steps_below(look, runs, scree
     for parent in runs.parents:
         name = runs.client.get_run(parent).info.run_name
         expect(page.get_by_text(name).first).to_be_visible(timeout=SECONDS)
-    page.get_by_text("Expand rows").click()
+    page.locator("[role=row]", has_text=name).get_by_role("button").first.click()
     for step in ("data_imbalancing", "promotion", "run_report"):
         expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=SECONDS)
     page.screenshot(path=screenshots / "mlflow-experiment.png")
@@ -42,8 +42,9 @@ def test_the_run_is_described_in_words_with_its_table_and_children(look, runs, o
     page.screenshot(path=screenshots / "mlflow-run.png")
     address = page.get_by_role("link", name="tsne.png").get_attribute("href")
     assert runs.children(runs.parents[1])["calibrated_sampling"].info.run_id in address
-    page.get_by_role("link", name="tsne.png").click()
-    expect(page.locator("img[src^='blob:'], img[src*='tsne']").first).to_be_visible(timeout=SECONDS)
+    with page.context.expect_page() as figure:
+        page.get_by_role("link", name="tsne.png").click()
+    expect(figure.value.locator("img[src^='blob:'], img[src*='tsne']").first).to_be_visible(timeout=SECONDS)
 
 
 @pytest.mark.parametrize(
