@@ -7,6 +7,7 @@ from kfp import dsl
 
 from components.drift_check.component import drift_check
 from longtail.config import PipelineConfig, to_dict
+from longtail.config.drift_check import DriftCheckConfig
 from pipelines.compiled import Documents, arguments, built, compiled
 from pipelines.longtail_pipeline import longtail_pipeline
 from pipelines.policy import POLICY, apply
@@ -33,21 +34,15 @@ def retraining_pipeline(
     own = installation and replace(installation, run=RunPolicy())
     training = method or built(longtail_pipeline, own, config.features.shards, config.promotion)
     values = arguments(config, "")
+    check = DriftCheckConfig(config.promotion.model, cooldown, from_scratch, config.data, config.backbone, config.drift)
 
     @dsl.pipeline(name="longtail-retraining", description=f"Train {config.promotion.model} again if there is a reason")
     def longtail_retraining() -> None:
-        checked = drift_check(
-            config=to_dict(config.drift),
-            data=values["data"],
-            backbone=values["backbone"],
-            model=config.promotion.model,
-            cooldown=cooldown,
-            from_scratch=from_scratch,
-            seed=config.seed,
-        )
+        checked = drift_check(config=to_dict(check), seed=config.seed)
         apply(checked, POLICY["drift_check"])
-        found = {name: checked.outputs[name] for name in ("data_digest", "backbone")}
-        with dsl.If(checked.outputs["needed"] == True):  # noqa: E712  # a condition of the pipeline, not of Python
+        found = {"data_digest": checked.outputs["data_digest"], "backbone": checked.outputs["training"]}
+        # Not a named output: kfp's local runner takes no condition on one.
+        with dsl.If(checked.outputs["Output"] == True):  # noqa: E712
             training(**{**values, **found})
 
     return longtail_retraining

@@ -1,8 +1,6 @@
 """Drift check as a Kubeflow component."""
 
-from typing import NamedTuple
-
-from kfp.dsl import HTML, Artifact, Output, component
+from kfp.dsl import HTML, Artifact, Output, OutputPath, component
 
 from components import images
 
@@ -11,34 +9,30 @@ from components import images
 def drift_check(
     drift: Output[Artifact],
     report: Output[HTML],
+    data_digest: OutputPath(str),
+    training: OutputPath(dict),
     config: dict,
-    data: dict,
-    backbone: dict,
-    model: str,
-    cooldown: int,
-    from_scratch: bool,
     seed: int,
-) -> NamedTuple("Decision", [("needed", bool), ("data_digest", str), ("backbone", dict)]):
+) -> bool:
     """Compare the source with what the champion was trained on, and claim the start of a training if there is a reason.
 
     Args:
         drift: The comparison, as JSON.
         report: The comparison, as a page.
-        config: What counts as a reason, see `longtail.config.DriftConfig`.
-        data: The source, see `longtail.config.DataConfig`.
-        backbone: How the network would be trained, see `longtail.config.BackboneConfig`.
-        model: Name of the registered model whose champion is compared.
-        cooldown: Seconds after a training was started in which no other is.
-        from_scratch: Train new weights instead of going on from the champion's.
+        data_digest: Gets the digest of the source's content.
+        training: Gets the settings of the network, with the weights to start from.
+        config: Settings, see `longtail.config.drift_check.DriftCheckConfig`.
         seed: The pipeline's seed.
 
     Returns:
-        Whether a training is needed and this run's to make, the digest of the source's content, and the settings of the
-        network with the weights to start from.
+        Whether a training is needed and this run's to make.
     """
+    import json
+    from pathlib import Path
+
     from longtail.steps import run_step
 
-    settings = {"drift": config, "data": data, "backbone": backbone}
-    settings |= {"model": model, "cooldown": cooldown, "from_scratch": from_scratch}
-    run_step("drift_check", config=settings, inputs={}, outputs={"drift": drift, "report": report}, seed=seed)
-    return tuple(drift.metadata[name] for name in ("needed", "data_digest", "backbone"))
+    run_step("drift_check", config=config, inputs={}, outputs={"drift": drift, "report": report}, seed=seed)
+    Path(data_digest).write_text(drift.metadata["data_digest"], encoding="utf-8")
+    Path(training).write_text(json.dumps(drift.metadata["backbone"]), encoding="utf-8")
+    return drift.metadata["needed"]

@@ -23,11 +23,11 @@ def documents():
 def test_the_whole_method_hangs_below_one_condition(documents):
     tasks = documents[0]["root"]["dag"]["tasks"]
     assert set(tasks) == {"drift-check", "condition-1"}
-    assert tasks["condition-1"]["triggerPolicy"]["condition"].endswith("needed'] == true")
+    assert tasks["condition-1"]["triggerPolicy"]["condition"].endswith("drift-check-Output'] == true")
     inner = documents[0]["components"]["comp-condition-1"]["dag"]["tasks"]["longtail"]
     given = inner["inputs"]["parameters"]
-    for name in ("backbone", "data_digest"):
-        assert given[name] == {"componentInputParameter": f"pipelinechannel--drift-check-{name}"}
+    for name, output in (("backbone", "training"), ("data_digest", "data_digest")):
+        assert given[name] == {"componentInputParameter": f"pipelinechannel--drift-check-{output}"}
     alone = specification(CONFIG, "")[0]["root"]["dag"]["tasks"]
     assert set(documents[0]["components"]["comp-longtail"]["dag"]["tasks"]) == set(alone)
     assert "promotion" in alone
@@ -48,9 +48,9 @@ def test_policies_hold_for_the_tasks_inside(documents):
 
 def test_the_settings_of_the_check_are_part_of_it(documents):
     given = documents[0]["root"]["dag"]["tasks"]["drift-check"]["inputs"]["parameters"]
-    values = {name: value["runtimeValue"]["constant"] for name, value in given.items()}
+    values = given["config"]["runtimeValue"]["constant"]
     assert (values["model"], values["cooldown"], values["from_scratch"]) == ("digits", 60, False)
-    assert values["config"] == to_dict(CONFIG.drift)
+    assert values["drift"] == to_dict(CONFIG.drift)
 
 
 @dsl.component(install_kfp_package=False)

@@ -84,9 +84,8 @@ def test_with_a_model_it_trains_only_if_there_is_a_reason(kubeflow_server, capsy
     upload = kubeflow_server.sent("POST", "/apis/v2beta1/pipelines/upload_version")[0]
     tasks = next(yaml.safe_load_all(upload))["root"]["dag"]["tasks"]
     assert set(tasks) == {"drift-check", "condition-1"}
-    given = tasks["drift-check"]["inputs"]["parameters"]
-    values = [given[name]["runtimeValue"]["constant"] for name in ("model", "cooldown", "from_scratch")]
-    assert values == ["fish", 7200, True]
+    given = tasks["drift-check"]["inputs"]["parameters"]["config"]["runtimeValue"]["constant"]
+    assert [given[name] for name in ("model", "cooldown", "from_scratch")] == ["fish", 7200, True]
     assert main([*WEEKLY, *model, "--seeds", "1,2"]) == 2
     assert "leave out --grid, --seeds and --features" in capsys.readouterr().err
 
