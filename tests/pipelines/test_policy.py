@@ -54,7 +54,8 @@ def test_a_time_limit_and_the_runs_id_outside_the_cache_key(documents, step):
     executor = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][_executor(step)]
     assert executor["activeDeadlineSeconds"] == str(seconds(POLICY[step].timeout))
     assert executor["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
-    assert "env" not in documents[0]["deploymentSpec"]["executors"][_executor(step)]["container"]
+    container = documents[0]["deploymentSpec"]["executors"][_executor(step)]["container"]
+    assert container["env"] == [{"name": "LONGTAIL_IMAGE", "value": container["image"]}]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -116,6 +117,7 @@ def test_a_full_policy_in_the_pipeline(full):
     assert container["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert container["resources"]["accelerator"]["resourceCount"] == "2"
     assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+        "LONGTAIL_IMAGE": "host/name:1.0",
         "MLFLOW_TRACKING_URI": "http://mlflow:5000",
         "AWS_CA_BUNDLE": bundle,
         "REQUESTS_CA_BUNDLE": bundle,
