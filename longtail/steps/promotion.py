@@ -177,11 +177,11 @@ def _description(
     method: str, accuracies: dict[str, float], curvature: dict[str, float], manifest: dict[str, Any], context: Context
 ) -> str:
     name = context.provenance.data.get("name") or "a data set"
-    counts, images = manifest["train_counts"], len(manifest["class_names"])
+    counts, classes = manifest["train_counts"], len(manifest["class_names"])
     groups = ", ".join(f"{'all' if group == 'top1' else group} {value:.2f} %" for group, value in accuracies.items())
     curved = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in curvature.items())
     return (
-        f"A classifier by `{method}` for {images:,} classes, from {sum(counts):,} training examples of {name} "
+        f"A classifier by `{method}` for {classes:,} classes, from {sum(counts):,} training examples of {name} "
         f"({max(counts):,} of the largest class, {min(counts):,} of the smallest; digest "
         f"{manifest['dataset_digest'][:12]}). Test accuracy: {groups}. Curvature: {curved or 'not measured'}."
     )
