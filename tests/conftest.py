@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests beside each other, each with its own share of the processors
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 KEY, SECRET = "somebody", "a-secret-that-must-stay-one"
 BIN = Path(sys.executable).parent
 
