@@ -50,6 +50,7 @@ def distance_figure(report: Report) -> "Figure":
     _draw_distances(top, list(compared.values()), sizes)
     bottom.bar(range(len(names)), sizes, width=0.7, color=OKABE_ITO[6])
     bottom.set(yscale="log", ylabel="parameters", xlim=(-0.6, len(names) - 0.4))
+    bottom.yaxis.set_minor_formatter("")  # over less than a decade matplotlib would name steps that overlap
     bottom.set_ylim(bottom=min(sizes) / 3)
     every = -(-len(names) // _MOST_LABELS)
     labels = [name.removesuffix(".weight") for name in names]

@@ -80,7 +80,7 @@ def test_the_registered_model_s_champion_is_the_second_run_s(look, runs, screens
     champion = runs.client.get_model_version_by_alias("digits", "champion")
     assert champion.version == "2"
     assert champion.run_id == runs.children(runs.parents[1])["classifier_retraining/tailcalib"].info.run_id
-    page = look("models/digits", height=1000)
+    page = look("models/digits", width=1700, height=1300)
     row = page.locator("tr, [role=row]").filter(has_text="Version 2").first
     expect(row).to_be_visible(timeout=SECONDS)
     expect(row).to_contain_text("champion")
