@@ -27,7 +27,7 @@ def run(config):
     with Path(sys.argv[1]).open("a") as file:
         file.write(config.backbone.weights + "\\n")
     time.sleep(1)
-    return SimpleNamespace(run_id="r-1", table="", pages=())
+    return SimpleNamespace(run_id="r-1", table="", page="report.html")
 
 local.run_locally = run
 sys.exit(main(sys.argv[2:]))
@@ -68,7 +68,7 @@ def runs(monkeypatch):
 
     def run(config):
         found.append(config)
-        return SimpleNamespace(run_id="r-7", table="the table", pages=())
+        return SimpleNamespace(run_id="r-7", table="the table", page="report.html")
 
     monkeypatch.setattr(local, "run_locally", run)
     return found
