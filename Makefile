@@ -21,8 +21,8 @@ $(INSTALLED): setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(INSTALLED)  ## Run the whole pipeline on scanned digits
-	$(BIN)/longtail run --preset digits
+demo: $(INSTALLED)  ## Run the whole pipeline on scanned digits, to a registered champion
+	$(BIN)/longtail run --preset digits --set promotion.model=digits --set promotion.bootstrap=true
 
 images: $(INSTALLED)  ## Build the container images (ENGINE=docker or podman; docker/README.md tells of more)
 	$(BIN)/python docker/build.py $(VARIANTS) --engine $(ENGINE) \

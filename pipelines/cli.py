@@ -156,7 +156,10 @@ def _run(arguments: argparse.Namespace) -> int:
     for name, uri in result.models.items():
         print(f"model       {uri}  {name}")
     print(f"MLflow      {redact(tracking_uri())}  run {result.run_id}")
-    print(f"to look     {sys.argv[0]} ui")
+    looks = [f"{sys.executable} -m webbrowser {result.page.as_uri()}", f"{sys.argv[0]} ui"]
+    if config.promotion.model:
+        looks.append(f"{sys.argv[0]} history {config.promotion.model}")
+    print("\n".join(f"to look     {command}" for command in looks))
     return 0
 
 

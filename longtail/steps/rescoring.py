@@ -14,10 +14,9 @@ from longtail.errors import InputError
 from longtail.features import Features
 from longtail.gate.scores import mapped
 from longtail.networks import ImageClassifier, load
+from longtail.networks.extension import NETWORK
 from longtail.networks.identity import IDENTITY
 
-NETWORK = "artifacts/network"
-"""Where a model's folder keeps its network."""
 _ROWS = 256
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from longtail.artifacts import open_artifact
 from longtail.errors import InputError
+from longtail.networks.extension import NETWORK
 from longtail.steps import promotion
 from longtail.steps.execution import Context
 from longtail.steps.provenance import Provenance
-from longtail.steps.rescoring import NETWORK
 from longtail.tracking.recording import Located, Run, TrackingError
 from longtail.tracking.registry import champion, numbered
 

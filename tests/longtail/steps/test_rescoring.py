@@ -8,7 +8,8 @@ from longtail.data.dataset import Dataset
 from longtail.errors import InputError
 from longtail.features import Features
 from longtail.networks import load, save
-from longtail.steps.rescoring import NETWORK, predict_test
+from longtail.networks.extension import NETWORK
+from longtail.steps.rescoring import predict_test
 
 
 @pytest.fixture
