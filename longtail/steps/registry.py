@@ -37,7 +37,7 @@ class Step:
         page: Whether it also writes a `report` page.
         per_method: Whether it runs once for each retraining method.
         optional: Those of its inputs that it can do without.
-        last: Whether the pipeline ends with it.
+        last: Whether the pipeline ends with it; a step after it all the same opens the pipeline's run again.
         long: Whether it works for so long that the use of its machine is recorded.
         splits: Splits of the data that it reads.
         brief: Outputs that one task may get of very many runs, so that their lineage is of this step alone.
@@ -194,7 +194,13 @@ CLOSING_STEPS: dict[str, Step] = {
 
 OPENING_STEPS: dict[str, Step] = {
     "drift_check": Step(
-        "decide whether there is a reason to train again", DriftCheckConfig, "drift_check", (), ("drift",), page=True
+        "decide whether there is a reason to train again",
+        DriftCheckConfig,
+        "drift_check",
+        (),
+        ("drift",),
+        page=True,
+        last=True,
     ),
 }
 """Steps before a scheduled run; they are computed every time."""

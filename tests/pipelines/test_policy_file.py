@@ -93,7 +93,7 @@ def test_the_run_as_a_whole(read):
         ("steps: {evaluation: {gpu: {counts: 2}}}", "'steps.evaluation.gpu.counts' is not a setting"),
         ("steps: {evaluation: {gpu: {count: 1.5}}}", "steps.evaluation.gpu.count is '1.5': give a whole number"),
         ("steps: {evaluation: {gpu: {count: -1}}}", "steps.evaluation.gpu.count is -1: it must be at least 0"),
-        ("every_step: {cpu: lots}", "steps.data_imbalancing.cpu is 'lots'"),
+        ("every_step: {cpu: lots}", "steps.drift_check.cpu is 'lots'"),
         ("every_step: {cache: perhaps}", "every_step.cache is 'perhaps': give true or false"),
         (
             "every_step: {tolerations: [{operator: Is}]}",

@@ -149,7 +149,15 @@ def test_a_server_that_is_away_for_a_moment(server, kubeflow_server):
     assert (len(recurring_runs(server, "weekly")), kubeflow_server.on("weekly"), away) == (1, 1, [])
 
 
-def test_an_interrupt_waits_until_one_is_on(server, kubeflow_server):
+@pytest.fixture
+def interruptible():
+    """Let an interrupt raise an exception, also in a process of tests that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_until_one_is_on(server, kubeflow_server, interruptible):
     upsert(server, wanted())
     answer = kubeflow_server.answer
 

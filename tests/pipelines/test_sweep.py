@@ -212,6 +212,6 @@ def test_the_pipeline_repeats_nothing_that_is_cached(tmp_path, monkeypatch):
     assert {run.data.params[K] for run in points} == {"1", "2"}
     for run in points:
         steps = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
-        assert len(steps) == 8
+        assert len(steps) == 9
         assert {step.info.status for step in [run, *steps]} == {"FINISHED"}
     assert all(Path(file).is_file() for file in first.files)

@@ -19,6 +19,7 @@ BOUND = 1e-5  # of a change of a weight in units of the learning rate, and of a 
 def test_two_processes_train_what_one_does_and_a_later_one_goes_on(train, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("LONGTAIL_EVENTS", str(tmp_path / "events"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.delenv("LONGTAIL_TRACKING")
     alone, first, _ = train(tmp_path / "one")
     (tmp_path / "events").unlink()
     together, second, described = train(tmp_path / "two", processes=2)

@@ -13,20 +13,16 @@ def test_the_page_and_the_run_tell_of_the_rows(call, table, tmp_path):
     done = call("feature_import", tmp_path, {}, {"path": str(table)}, run=run)
     features = Features.open(done.outputs["features"])
     counts = features.train_counts
-    described = {"subset_sha256": features.subset_sha256, "train_rows": counts.sum()}
-    assert done.described == {"features": described}
+    described = dict(done.described["features"])
+    data = described.pop("data")
+    assert described == {"subset_sha256": features.subset_sha256, "train_rows": counts.sum(), "classes": 10}
+    assert data["name"] == "features" and set(data["splits"]) == {"train", "test"}
     page = done.outputs["report"].read_text(encoding="utf-8")
     assert f"{counts.sum():,} training rows of 64 features in 10 classes" in page
     assert f"{len(features.labels('test'))} test rows, held out of each class" in page
     assert page.count("<img") == 1 and features.subset_sha256 in page
     metrics = {"train_rows": counts.sum(), "largest_class": counts.max(), "smallest_class": counts.min()}
     run.log_metrics.assert_called_once_with({f"data/{name}": value for name, value in metrics.items()})
-    logged = [(entry.args[0], entry.args[1:]) for entry in run.log_dataset.call_args_list]
-    digest, place = features.dataset_digest, str(table)
-    assert logged == [
-        ("features-train", (digest, "training", place)),
-        ("features-test", (digest, "test", place)),
-    ]
     assert run.log_figure.call_args.args[1] == "class_counts.png"
 
 
