@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -143,27 +142,23 @@ def test_a_model_from_its_first_training_to_a_rollback(team, servers):
 
 def _served(team, servers, images):
     """Return what the champion answers over HTTP, and see that a wrong shape is refused."""
-    port = servers.free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@champion", "--port", str(port)]
-    log = (team.folder / "serve.log").open("w")
-    process = subprocess.Popen(
-        [*command, "--env-manager", "local"], env=team.environment, stdout=log, stderr=log, start_new_session=True
-    )
+
+    class Serve(servers.Mlflow):
+        name = "model server"
+
+        def command(self):
+            address = ("--host", "127.0.0.1", "--port", str(self.port), "--env-manager", "local")
+            return [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@champion", *address]
+
+    (team.folder / "serve").mkdir()
+    server = Serve(team.folder / "serve", variables={"MLFLOW_TRACKING_URI": team.uri}).start()
     try:
-        end = time.monotonic() + 120
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.3)
         with pytest.raises(urllib.error.HTTPError) as refused:
-            _ask(port, images[:, :4])
+            _ask(server.port, images[:, :4])
         assert refused.value.code == 400
-        return _ask(port, images)
+        return _ask(server.port, images)
     finally:
-        os.killpg(process.pid, 9)
-        process.wait()
+        server.kill()
 
 
 def _ask(port, images):
