@@ -51,9 +51,8 @@ class Team:
                     Image.fromarray(image).save(file)
 
     def command(self, name, *arguments):
-        settings = [f"--set={setting}" for setting in QUICK] if name in {"run", "retrain"} else []
-        data = ["--preset", "natural", "--data", str(self.photos)] if name in {"run", "check", "retrain"} else []
-        return [str(LONGTAIL), name, *data, *settings, *map(str, arguments)]
+        source = ["--preset", "natural", "--data", str(self.photos), *(f"--set={setting}" for setting in QUICK)]
+        return [str(LONGTAIL), name, *(source if name in {"run", "check", "retrain"} else []), *map(str, arguments)]
 
     def does(self, name, *arguments, code=0):
         """Run a command to its end and return what it printed."""
