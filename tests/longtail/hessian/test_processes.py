@@ -32,6 +32,8 @@ found = {"samples": report.samples, "loss": report.loss, "first_order": report.l
 for name, layer in {"full": report.full, **report.layers}.items():
     found[name] = [layer.top_eigenvalue, layer.lowest_eigenvalue, layer.trace, layer.trace_stderr]
 print(json.dumps(found))
+if world > 1:
+    distributed.destroy_process_group()
 """
 
 
