@@ -85,7 +85,6 @@ class Team:
 @pytest.fixture(scope="module")
 def team(tmp_path_factory, servers):
     folder = tmp_path_factory.mktemp("team")
-    (folder / "mlflow").mkdir()
     server = servers.Mlflow(folder / "mlflow").start()
     yield Team(folder, server)
     server.kill()
@@ -149,7 +148,6 @@ def _served(team, servers, images):
             address = ("--host", "127.0.0.1", "--port", str(self.port), "--env-manager", "local")
             return [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@champion", *address]
 
-    (team.folder / "serve").mkdir()
     server = Serve(team.folder / "serve", variables={"MLFLOW_TRACKING_URI": team.uri}).start()
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
