@@ -187,8 +187,17 @@ def bench_product(case: Case, rounds: int) -> None:
     linear = HessianLinearOperator(
         case.model, nn.CrossEntropyLoss(), parameters, [case.batch], check_deterministic=False
     )
+    values = {name: parameter.detach() for name, parameter in case.objective.parameters.items()}
+    tangents = dict(zip(values, pieces, strict=True))
+
+    def slope(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return torch.func.grad(
+            lambda values: F.cross_entropy(torch.func.functional_call(case.model, values, case.batch[0]), case.batch[1])
+        )(values)
+
     ways: dict[str, Callable[[], object]] = {
         "ours": lambda: operator.products({"": vector}, lambda key: key),
+        "forward over reverse": lambda: torch.func.jvp(slope, (values,), (tangents,)),
         "PyHessian": lambda: torch.autograd.grad(peer.gradsH, peer.params, pieces, retain_graph=True),
         "plain torch": lambda: torch.autograd.grad(gradients, parameters, pieces, retain_graph=True),
         "curvlinops": lambda: linear @ vector,

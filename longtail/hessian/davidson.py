@@ -39,6 +39,7 @@ class DavidsonRun:
         self._waiting: list[Tensor] = [start / torch.linalg.vector_norm(start) for start in starts][: self._steps]
         self._basis: list[Tensor] = []  # orthonormal
         self._products: list[Tensor] = []
+        self._found: Spectrum | None = None
         self.done = False
 
     @property
@@ -61,17 +62,17 @@ class DavidsonRun:
         self._products.append(product)
         if self._waiting:
             return
-        found, top, residual = self._ritz()
-        self.done = len(self._basis) == self._steps or self._is_accurate(found)
+        self._found, residual = self._ritz()
+        self.done = len(self._basis) == self._steps or self._is_accurate(self._found)
         if not self.done:
-            self._widen(top, residual)
+            self._widen(float(self._found.values[-1]), residual)
 
     def spectrum(self) -> Spectrum:
         """Return the Ritz values with their residuals; weights are those of the first basis vector."""
-        return self._ritz()[0]
+        return self._found or self._ritz()[0]
 
-    def _ritz(self) -> tuple[Spectrum, float, Tensor]:
-        """Return the Ritz values, the top one, and its residual vector."""
+    def _ritz(self) -> tuple[Spectrum, Tensor]:
+        """Return the Ritz values, and the residual vector of the top one."""
         basis, products = torch.stack(self._basis), torch.stack(self._products)
         projected = (basis @ products.T).double()
         values, vectors = torch.linalg.eigh((projected + projected.T) / 2)
@@ -79,7 +80,7 @@ class DavidsonRun:
         residuals = combinations @ products - values.to(basis)[:, None] * (combinations @ basis)
         norms = torch.linalg.vector_norm(residuals, dim=1).double()
         spectrum = Spectrum(values.cpu().numpy(), np.square(vectors[0].cpu().numpy()), norms.cpu().numpy())
-        return spectrum, float(values[-1]), residuals[-1]
+        return spectrum, residuals[-1]
 
     def _is_accurate(self, found: Spectrum) -> bool:
         if len(found.values) < _LEAST_PRODUCTS:
