@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from longtail.config import PipelineConfig, PromotionConfig, to_dict
+from longtail.config import PipelineConfig, to_dict
 from longtail.data.digest import source_digest
 from longtail.data.table_files import table_digest
 from pipelines.policy_file import Installation
@@ -54,23 +54,21 @@ def specification(config: PipelineConfig, data_digest: str, installation: Instal
 
     pipeline = features_pipeline if config.start == "features" else longtail_pipeline
     check(config)
-    chosen = built(pipeline, installation, config.features.shards, config.promotion)
+    chosen = built(pipeline, installation, config)
     return compiled(chosen, arguments(config, data_digest))
 
 
-def built(
-    pipeline: Any, installation: Installation | None, shards: int = 1, promotion: PromotionConfig | None = None
-) -> Any:
-    """Return a pipeline with an installation's policies, the images split into shards, and a step that promotes.
+def built(pipeline: Any, installation: Installation | None, config: PipelineConfig | None = None) -> Any:
+    """Return a pipeline with an installation's policies, a configuration's shards, and a step that promotes.
 
     Args:
         pipeline: What kfp built with the table's own policies and one shard when it was defined.
         installation: Policies in place of those of the table.
-        shards: Tasks that turn images into features side by side.
-        promotion: Which model it registers and when it is promoted; without a name the step is left out.
+        config: Of its settings, those that say which tasks there are: `shards`, and the model that is promoted.
     """
-    promotion = promotion or PromotionConfig()
-    if installation is None and shards == 1 and not promotion.model:
+    config = config or PipelineConfig()
+    parts = max(config.features.shards, config.calibration.shards)
+    if installation is None and parts == 1 and not config.promotion.model:
         return pipeline
     from kfp import dsl
 
@@ -87,7 +85,7 @@ def built(
     }
     whole = dsl.PipelineConfig(**{name: seconds(value) for name, value in ttl.items() if value})
     described = {"name": pipeline.component_spec.name, "description": pipeline.component_spec.description}
-    with using(installation.steps), split(shards), promoting(promotion):
+    with using(installation.steps), split(config), promoting(config.promotion):
         return dsl.pipeline(**described, pipeline_config=whole)(pipeline.pipeline_func)
 
 

@@ -123,6 +123,8 @@ POLICY = {
     "feature_shard": Policy("2", "4G"),
     "feature_merge": Policy("1", "4G"),
     "calibrated_sampling": Policy("2", "8G"),
+    "sample_shard": Policy("2", "8G"),
+    "sample_merge": Policy("1", "8G"),
     "classifier_retraining": Policy("2", "8G"),
     "hessian_analysis": Policy("2", "16G", timeout="6h"),
     "evaluation": Policy("1", "4G"),

@@ -32,7 +32,7 @@ def retraining_pipeline(
         method: Pipeline of the training, which is built from the settings if none is given.
     """
     own = installation and replace(installation, run=RunPolicy())
-    training = method or built(longtail_pipeline, own, config.features.shards, config.promotion)
+    training = method or built(longtail_pipeline, own, config)
     values = arguments(config, "")
     check = DriftCheckConfig(config.promotion.model, cooldown, from_scratch, config.data, config.backbone, config.drift)
 

@@ -9,6 +9,7 @@ from kfp import dsl
 from components.data_imbalancing.component import data_imbalancing
 from components.feature_import.component import feature_import
 from components.sweep_summary.component import sweep_summary
+from longtail.config import PromotionConfig
 from pipelines.compiled import arguments, built, compiled
 from pipelines.features_pipeline import features_pipeline
 from pipelines.grid import Sweep, rounds
@@ -41,9 +42,9 @@ def sweep_pipeline(sweep: Sweep, data_digests: Sequence[str], installation: Inst
     """
     from_features = sweep.points[0].config.start == "features"
     own = installation and replace(installation, run=RunPolicy())
-    shards = sweep.points[0].config.features.shards
+    alike = replace(sweep.points[0].config, promotion=PromotionConfig())
     with without_report():
-        method = built(features_pipeline if from_features else longtail_pipeline, own or Installation(), shards)
+        method = built(features_pipeline if from_features else longtail_pipeline, own or Installation(), alike)
     source, read = ("table", feature_import) if from_features else ("data", data_imbalancing)
     values = {
         point.label: arguments(point.config, digest) for point, digest in zip(sweep.points, data_digests, strict=True)

@@ -5,13 +5,13 @@ from typing import Any
 
 from kfp import dsl
 
-from components.calibrated_sampling.component import calibrated_sampling
 from components.classifier_retraining.component import classifier_retraining
 from components.evaluation.component import evaluation as comparison
 from components.head_curvature.component import head_curvature
 from pipelines.policy import POLICY, apply
 from pipelines.promotion import promotion_page
 from pipelines.report import run_page
+from pipelines.shards import calibrated_samples
 
 
 def from_features(
@@ -45,8 +45,7 @@ def from_features(
         dataset: Artifact of the images that the features come from, if there are any.
         curvature: Artifact of the network's curvature, if it is analysed.
     """
-    calibrated = calibrated_sampling(backbone=backbone, features=features, config=calibration, seed=seed)
-    apply(calibrated, POLICY["calibrated_sampling"])
+    calibrated = calibrated_samples(backbone=backbone, features=features, config=calibration, seed=seed)
 
     images = {} if dataset is None else {"dataset": dataset}
     with dsl.ParallelFor(methods) as method:

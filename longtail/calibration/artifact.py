@@ -1,8 +1,9 @@
 """Generated features as an artifact, streamed to disk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from longtail.calibration.estimator import TailCalib
 from longtail.calibration.tukey import tukey_transform
 from longtail.config import CalibrationConfig, parse
 from longtail.features import Features
+from longtail.shards import WHOLE, Shard, join_array, new_part, open_shards
 
 SCHEMA = "longtail.samples"
 SCHEMA_VERSION = 1
@@ -78,6 +80,7 @@ def write_samples(
     *,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    shard: Shard = WHOLE,
 ) -> None:
     """Generate features for the small classes, and write them.
 
@@ -89,36 +92,59 @@ def write_samples(
         out: Where the artifact appears.
         seed: Of the draws.
         progress: Called with rows done and rows in all.
+        shard: Which part of the rows, for `merge_samples` alone; each fits to all features, as any class may lend.
 
     Raises:
         InputError: If features are not finite or a setting does not fit them.
     """
-    X = features.train(view)
-    sampler = TailCalib(**asdict(config), random_state=seed)
+    X, settings = features.train(view), _settings(config)
+    sampler = TailCalib(**settings, random_state=seed)
     sampler.fit(_normalised(X) if normalise else X, features.labels("train"))
-    total = len(sampler.generated_labels_)
+    span = sampler.generated_span(shard)
     fields = {
-        "config": asdict(config),
+        "config": settings,
         "normalise": normalise,
         "view": view,
-        "balanced_size": len(X) + total,
+        "balanced_size": len(X) + len(sampler.generated_labels_),
         "class_names": list(features.class_names),
         "features_digest": features.digest,
     }
+    with new_part(out, SCHEMA, SCHEMA_VERSION, fields, shard) as folder:
+        np.save(folder / "labels.npy", sampler.generated_labels_[span])
+        np.save(folder / "seed_rows.npy", sampler.seed_rows_[span])
+        np.save(folder / "nearest.npy", sampler.nearest_classes_[sampler.seed_index_[span]])
+        shape = (span.stop - span.start, X.shape[1])
+        write_array(folder / "rows.npy", shape, np.float32, _blocks(sampler, shard, progress))
+
+
+def merge_samples(parts: Sequence[Path], out: Path) -> None:
+    """Write the samples that `write_samples` would have written without shards.
+
+    Args:
+        parts: The shards' artifacts, in any order.
+        out: Where the artifact appears.
+
+    Raises:
+        InputError: If a shard is missing, is there twice, or is of other samples.
+    """
+    fields, folders = open_shards(parts, SCHEMA, SCHEMA_VERSION)
     with new_artifact(out, SCHEMA, SCHEMA_VERSION, fields) as folder:
-        np.save(folder / "labels.npy", sampler.generated_labels_)
-        np.save(folder / "seed_rows.npy", sampler.seed_rows_)
-        np.save(folder / "nearest.npy", sampler.nearest_classes_[sampler.seed_index_])
-        write_array(folder / "rows.npy", (total, X.shape[1]), np.float32, _blocks(sampler, total, progress))
+        for name in _ARRAYS:
+            join_array(folders, f"{name}.npy", folder / f"{name}.npy")
 
 
-def _blocks(sampler: TailCalib, total: int, progress: Callable[[int, int], None] | None) -> Iterator[Floats]:
-    done = 0
-    for block, _, _ in sampler.iter_generated():
+def _settings(config: CalibrationConfig) -> dict[str, Any]:
+    """Return the sampler's own settings: the rows do not depend on how many tasks draw them."""
+    return {name: value for name, value in asdict(config).items() if name != "shards"}
+
+
+def _blocks(sampler: TailCalib, shard: Shard, progress: Callable[[int, int], None] | None) -> Iterator[Floats]:
+    span, done = sampler.generated_span(shard), 0
+    for block, _, _ in sampler.iter_generated(shard):
         yield block
         done += len(block)
         if progress is not None:
-            progress(done, total)
+            progress(done, span.stop - span.start)
 
 
 def _normalised(features: Floats) -> Floats:

@@ -13,6 +13,7 @@ from longtail.calibration.plan import ClassFactors, Plan
 from longtail.calibration.threads import ordered_map
 from longtail.calibration.tukey import reject_negative, tukey_transform
 from longtail.errors import InputError
+from longtail.shards import WHOLE, Shard
 
 
 class TailCalib(Parameters):
@@ -106,7 +107,7 @@ class TailCalib(Parameters):
         diagonal = self.alpha_on == "diagonal"
         isotropic, common = self.eps + self.alpha * diagonal, self.alpha * (not diagonal)
         self._calibration = sampling.Calibration(self.tukey, isotropic, common, self.clip)
-        self._entropy = _entropy(self.random_state)
+        self._entropy = inputs.entropy(self.random_state)
         power = self.tukey if self.statistics == "transformed" else 1.0
         self._factors = ClassFactors(features, codes, n_classes, self.n_neighbors, isotropic, tukey=power)
         reject_negative(features, self.tukey)
@@ -149,19 +150,28 @@ class TailCalib(Parameters):
         deque(ordered_map(lambda task: self._draw(task, generated[spans[task]]), len(spans)), maxlen=0)
         return inputs.like_input(resampled, X), inputs.like_input(np.concatenate((labels, self.generated_labels_)), y)
 
-    def iter_generated(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def generated_span(self, shard: Shard = WHOLE) -> slice:
+        """Return which of the generated rows a shard has: those of consecutive classes, cut where a task ends."""
+        self._check_fitted()
+        return self._plan.rows(shard)
+
+    def iter_generated(self, shard: Shard = WHOLE) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield the generated rows block by block, for sets larger than memory.
 
         The rows are the ones `fit_resample` appends, in the same order. A few blocks of at most 32 MB are alive at
         once, computed ahead while the caller writes; until the iterator ends, matrix products run on one thread.
 
+        Args:
+            shard: Which part of the rows, see `generated_span`; they are the same whoever draws the others.
+
         Yields:
             Rows `(B, D)`, their labels `(B,)`, and the original row that each came from `(B,)`.
         """
         self._check_fitted()
-        spans, dtype = self._plan.spans, self._factors.features.dtype
+        tasks, dtype = self._plan.tasks(shard), self._factors.features.dtype
+        spans = [self._plan.spans[task] for task in tasks]
         sizes = [(span.stop - span.start, self.n_features_in_) for span in spans]
-        blocks = ordered_map(lambda task: self._draw(task, np.empty(sizes[task], dtype)), len(spans))
+        blocks = ordered_map(lambda place: self._draw(tasks[place], np.empty(sizes[place], dtype)), len(tasks))
         for span, rows in zip(spans, blocks, strict=True):
             yield rows, self.generated_labels_[span], self.seed_rows_[span]
 
@@ -288,9 +298,3 @@ class TailCalib(Parameters):
     def _check_fitted(self) -> None:
         if not hasattr(self, "_plan"):
             raise RuntimeError("this TailCalib is not fitted: call fit or fit_resample first")
-
-
-def _entropy(random_state: int | np.random.Generator | None) -> Any:
-    if isinstance(random_state, np.random.Generator):
-        return random_state.integers(1 << 63, size=2).tolist()
-    return np.random.SeedSequence(None if random_state is None else int(random_state)).entropy

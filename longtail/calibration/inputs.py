@@ -47,6 +47,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise InputError(f"random_state is {random_state!r}: give a whole number >= 0, a NumPy Generator or None")
 
 
+def entropy(random_state: int | np.random.Generator | None) -> Any:
+    """Return what all random streams of a fit come from."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state.integers(1 << 63, size=2).tolist()
+    return np.random.SeedSequence(None if random_state is None else int(random_state)).entropy
+
+
 def check_neighbors(n_neighbors: int, n_classes: int, own_class: str) -> None:
     """Check that there are as many classes as neighbours are asked for.
 

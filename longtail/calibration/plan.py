@@ -10,6 +10,7 @@ from longtail.calibration.statistics import group_rows
 from longtail.calibration.threads import ordered_map
 from longtail.calibration.tukey import reject_negative, tukey_power, tukey_transform
 from longtail.errors import InputError
+from longtail.shards import Shard
 
 _KEPT_BYTES = 1 << 26
 """Thin factors are kept between tasks if all of them fit into this; else each task rebuilds the ones it needs."""
@@ -148,6 +149,15 @@ class Plan:
         n_rows = len(self.seeds_of_rows)
         self.spans = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         factors.keep(np.unique(self._recipe.entries[self._recipe.entries >= 0]).tolist())
+
+    def tasks(self, shard: Shard) -> range:
+        """Return a shard's tasks."""
+        return shard.pieces(len(self.spans))
+
+    def rows(self, shard: Shard) -> slice:
+        """Return the rows of a shard's tasks."""
+        spans = [self.spans[task] for task in self.tasks(shard)]
+        return slice(spans[0].start, spans[-1].stop) if spans else slice(0, 0)
 
     def fill(self, task: int, rng: np.random.Generator, out: np.ndarray) -> np.ndarray:
         """Compute the rows of one task.

@@ -195,6 +195,8 @@ class CalibrationConfig:
     """Where alpha is added; `all` entries, as the paper's code does."""
     eps: float = number(1e-4, minimum=0.0)
     """Added to the diagonal of the calibrated covariance."""
+    shards: int = number(1, minimum=1, maximum=1000)
+    """Groups of classes that tasks of their own generate features for side by side; the features are the same."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,9 @@
 from longtail.features.extraction import Features, extract, write_view
 from longtail.features.merge import merge_shards
 from longtail.features.own import features_to_test, has_own, is_changed, write_own
-from longtail.features.shards import WHOLE, Shard
 
 __all__ = [
-    "WHOLE",
     "Features",
-    "Shard",
     "extract",
     "features_to_test",
     "has_own",

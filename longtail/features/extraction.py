@@ -1,7 +1,6 @@
 """Features of a frozen backbone, as arrays that can be memory-mapped."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtail.artifacts import artifact_digest, new_artifact, open_artifact, write_array
+from longtail.artifacts import artifact_digest, open_artifact, write_array
 from longtail.config import FeaturesConfig
 from longtail.data.dataset import Dataset
 from longtail.errors import InputError
-from longtail.features import shards
-from longtail.features.shards import WHOLE, Shard
 from longtail.networks import ImageClassifier
+from longtail.shards import WHOLE, Shard, new_part
 from longtail.training.batches import Images
 
 SCHEMA = "longtail.features"
@@ -124,7 +122,7 @@ def extract(
     views = {name: 1 + (config.views if name == "train" else 0) for name in names}
     rows = {name: shard.rows(len(dataset.split(name)), config.batch_size) for name in names}
     total = sum(len(rows[name]) * number for name, number in views.items())
-    with _new(out, dataset, config, shard) as folder:
+    with new_part(out, SCHEMA, SCHEMA_VERSION, _fields(dataset, config), shard) as folder:
         np.save(folder / EXAMPLE, dataset.split("test").images(np.arange(2)))
         done = 0
 
@@ -156,18 +154,14 @@ def extract(
                 )
 
 
-def _new(out: Path, dataset: Dataset, config: FeaturesConfig, shard: Shard) -> AbstractContextManager[Path]:
-    """Return the artifact to write: of features, or of a shard of them."""
-    fields: dict[str, Any] = {
+def _fields(dataset: Dataset, config: FeaturesConfig) -> dict[str, Any]:
+    return {
         "class_names": list(dataset.class_names),
         "train_counts": dataset.train_counts.tolist(),
         "views": config.views,
         "dataset_digest": dataset.digest,
         "subset_sha256": dataset.subset_sha256,
     }
-    if shard == WHOLE:
-        return new_artifact(out, SCHEMA, SCHEMA_VERSION, fields)
-    return new_artifact(out, shards.SCHEMA, shards.SCHEMA_VERSION, fields | {"shard": [shard.index, shard.count]})
 
 
 def write_view(

@@ -13,6 +13,7 @@ from longtail.config import CalibrationConfig, to_dict
 from longtail.features import Features
 from longtail.networks import load, normalises_features
 from longtail.pages import Details, Plot, Section, Table, Text, html_report
+from longtail.shards import WHOLE, Shard
 from longtail.steps.execution import Context
 
 log = logging.getLogger(__name__)
@@ -20,11 +21,22 @@ log = logging.getLogger(__name__)
 
 def run(config: CalibrationConfig, context: Context) -> dict[str, dict[str, Any]]:
     """Return metadata of the `samples` artifact that it writes: one generated set, and the settings for fresh ones."""
+    generate(config, context)
+    return tell(config, context)
+
+
+def generate(config: CalibrationConfig, context: Context, shard: Shard = WHOLE) -> None:
+    """Write the `samples` artifact, or a part of it."""
     features = Features.open(context.inputs["features"])
     classifier, _ = load(context.inputs["backbone"])
     out, normalise = context.outputs["samples"], normalises_features(classifier.spec.head)
-    write_samples(features, 0, config, normalise, out, seed=context.seed, progress=context.progress("features"))
-    samples = Samples.open(out)
+    progress = context.progress("features")
+    write_samples(features, 0, config, normalise, out, seed=context.seed, progress=progress, shard=shard)
+
+
+def tell(config: CalibrationConfig, context: Context) -> dict[str, dict[str, Any]]:
+    """Return metadata of the whole `samples` artifact, after writing its page and metrics."""
+    features, samples = Features.open(context.inputs["features"]), Samples.open(context.outputs["samples"])
     context.run.log_metrics({"sampling/generated": len(samples.labels), "sampling/balanced": samples.balanced_size})
     page = _page(config, features, samples, context)
     context.outputs["report"].write_text(page, encoding="utf-8")

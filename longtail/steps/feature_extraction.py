@@ -4,8 +4,9 @@ from typing import Any
 
 from longtail.config import FeaturesConfig
 from longtail.data.dataset import Dataset
-from longtail.features import WHOLE, Shard, extract
+from longtail.features import extract
 from longtail.networks import load
+from longtail.shards import WHOLE, Shard
 from longtail.steps.execution import Context
 
 

@@ -4,21 +4,18 @@ import dataclasses
 from typing import Any
 
 from longtail.config import FeaturesConfig
-from longtail.errors import InputError
-from longtail.features import Shard
+from longtail.shards import Shard
 from longtail.steps import feature_extraction
 from longtail.steps.execution import Context, child_seed
 
 
 def run(config: FeaturesConfig, context: Context) -> dict[str, dict[str, Any]]:
     """Return metadata of the `feature_shard` artifact that it writes; the step's name ends with the part's number."""
-    index = int(context.method)
-    if not 0 <= index < config.shards:
-        raise InputError(f"shard {index} is none of features.shards={config.shards}: compile the pipeline again")
+    shard = Shard.of(context.method, config.shards, "features.shards")
     whole = dataclasses.replace(
         context,
         outputs={"features": context.outputs["feature_shard"]},
         seed=child_seed(context.pipeline_seed, "feature_extraction"),
     )
-    described = feature_extraction.run(config, whole, Shard(index, config.shards))
+    described = feature_extraction.run(config, whole, shard)
     return {"feature_shard": described["features"]}

@@ -152,8 +152,26 @@ SHARD_STEPS: dict[str, Step] = {
     "feature_merge": Step(
         "put the parts of the features together", FeaturesConfig, "features", ("feature_shards",), ("features",)
     ),
+    "sample_shard": Step(
+        "generate features for a part of the tail",
+        CalibrationConfig,
+        "calibration",
+        ("backbone", "features"),
+        ("sample_shard",),
+        splits=("train",),
+    ),
+    "sample_merge": Step(
+        "put the generated features together",
+        CalibrationConfig,
+        "calibration",
+        ("features", "sample_shards"),
+        ("samples",),
+        page=True,
+        splits=("train",),
+    ),
 }
-"""Steps in place of `feature_extraction` in a run with more than one of `features.shards`."""
+"""Steps in place of `feature_extraction` and `calibrated_sampling` with more than one of `features.shards` and
+`calibration.shards`."""
 
 SWEEP_STEPS: dict[str, Step] = {
     "sweep_summary": Step(

@@ -42,7 +42,10 @@ def _call(step: str, folder: Path, inputs: dict, config: dict | None = None, **p
         parameters.setdefault("data_digest", "")
     elif step != "evaluation":
         parameters.setdefault("seed", SEED)
-    readme.load(step).python_func(**inputs, **outputs, config=CONFIGS.get(step, {}) | (config or {}), **parameters)
+    given = CONFIGS.get(
+        {"sample_shard": "calibrated_sampling", "sample_merge": "calibrated_sampling"}.get(step, step), {}
+    )
+    readme.load(step).python_func(**inputs, **outputs, config=given | (config or {}), **parameters)
     return outputs
 
 

@@ -45,7 +45,7 @@ WRITERS = {
     "longtail.dataset": "longtail.data.dataset",
     "longtail.network": "longtail.networks.classifier",
     "longtail.features": "longtail.features.extraction",
-    "longtail.shard": "longtail.features.shards",
+    "longtail.shard": "longtail.shards",
     "longtail.samples": "longtail.calibration.artifact",
     "longtail.hessian": "longtail.hessian.report",
     "longtail.results": "longtail.steps.evaluation",

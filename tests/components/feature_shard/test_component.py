@@ -10,7 +10,7 @@ CONFIG = {"views": 1.0, "shards": 3.0, "batch_size": 100.0}
 
 def test_a_shard_holds_its_part_of_every_split(call, inputs, tmp_path):
     artifact = call("feature_shard", tmp_path / "1", inputs("feature_shard"), CONFIG, shard=1.0)["feature_shard"]
-    manifest = open_artifact(Path(artifact.path), "longtail.shard", 1)
+    manifest = open_artifact(Path(artifact.path), "longtail.shard", 2)
     assert manifest["shard"] == [1, 3]
     rows = np.load(Path(artifact.path) / "train" / "ids.npy")
     assert 0 < len(rows) <= 200

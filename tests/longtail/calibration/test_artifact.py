@@ -5,10 +5,11 @@ import pytest
 
 from longtail.artifacts import artifact_digest, new_artifact
 from longtail.calibration import TailCalib
-from longtail.calibration.artifact import Samples, write_samples
+from longtail.calibration.artifact import Samples, merge_samples, write_samples
 from longtail.config import CalibrationConfig
 from longtail.errors import InputError
 from longtail.features import Features
+from longtail.shards import Shard
 
 COUNTS = (40, 17, 9, 4, 1)
 SIZE = 12
@@ -41,6 +42,10 @@ def write(features, out, config=None, view=0, normalise=True, seed=5, progress=N
     return Samples.open(out)
 
 
+def settings(config):
+    return {name: value for name, value in asdict(config).items() if name != "shards"}
+
+
 @pytest.mark.parametrize("view", [0, 1])
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_streamed_rows_are_those_of_fit_resample(features, tmp_path, config, nor
     x, labels = np.array(features.train(view)), features.labels("train")
     if normalise:
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-    estimator = TailCalib(**asdict(config), random_state=5)
+    estimator = TailCalib(**settings(config), random_state=5)
     expected, expected_labels = estimator.fit_resample(x, labels)
     np.testing.assert_array_equal(samples.rows, expected[len(x) :])
     np.testing.assert_array_equal(samples.labels, expected_labels[len(x) :])
@@ -81,6 +86,40 @@ def test_progress_counts_to_the_end(features, tmp_path):
     total = len(COUNTS) * max(COUNTS) - sum(COUNTS)
     assert len(samples.rows) == total
     assert seen == sorted(seen) and seen[-1] == (total, total)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Features of which so many are generated that they take four tasks."""
+    return make_features(tmp_path_factory.mktemp("many") / "features", counts=(5000, 900, 40, 3))
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_shards_are_bit_for_bit_what_one_task_writes(many, tmp_path, count):
+    whole, seen = write(many, tmp_path / "whole"), []
+    parts = [tmp_path / str(index) for index in range(count)]
+    for index, part in enumerate(parts):
+        args = (many, 0, CalibrationConfig(shards=count), True, part)
+        write_samples(*args, seed=5, shard=Shard(index, count), progress=lambda *done: seen.append(done))
+    merge_samples(parts[::-1], tmp_path / "merged")
+    assert artifact_digest(tmp_path / "merged") == artifact_digest(tmp_path / "whole")
+    assert sum(done == total for done, total in seen) == min(count, 4)
+    assert len(Samples.open(tmp_path / "merged").rows) == len(whole.rows) > 3 * 4096
+    groups = [set(np.load(part / "labels.npy").tolist()) for part in parts]
+    assert sum(len(group) for group in groups) <= 3 + min(count, 4) - 1  # consecutive classes, cut where a task ends
+    with pytest.raises(InputError, match=r"holds 'longtail\.shard'"):
+        Samples.open(parts[0])
+
+
+def test_a_shard_that_is_lost_or_of_other_settings_is_refused(many, tmp_path):
+    parts = [tmp_path / str(index) for index in range(2)]
+    for index, part in enumerate(parts):
+        write_samples(many, 0, CalibrationConfig(fill=1 - index / 2), True, part, seed=5, shard=Shard(index, 2))
+    with pytest.raises(InputError, match="is a shard of another whole than"):
+        merge_samples(parts, tmp_path / "merged")
+    with pytest.raises(InputError, match="the shards are 1 of 2: give each of 0 to 1 of 2 once"):
+        merge_samples(parts[1:], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
 
 
 def test_equal_classes_have_an_empty_set(tmp_path):

@@ -1,0 +1,1 @@
+"""Merge of the generated features."""

@@ -1,0 +1,1 @@
+"""Generated features of one group of classes."""
