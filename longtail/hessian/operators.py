@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from longtail.errors import InputError
+from longtail.hessian.batch_norm import ComposedBatchNorm
+from longtail.hessian.convolution import LeanConvolution
 from longtail.hessian.processes import gathered
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -252,7 +254,8 @@ def _evaluate(model: nn.Module, loss: Loss, number: int, batch: object) -> tuple
     inputs, targets = (tensor.to(device) for tensor in batch)
     if not len(inputs) or len(inputs) != len(targets):
         raise InputError(f"batch {number} has {len(inputs)} inputs and {len(targets)} targets: give one target each")
-    outputs = model(inputs)
+    with ComposedBatchNorm(), LeanConvolution():
+        outputs = model(inputs)
     value = loss(outputs, targets)
     if not isinstance(value, Tensor) or value.dim():
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
