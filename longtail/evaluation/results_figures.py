@@ -79,12 +79,13 @@ def _rows(summaries: Sequence[Summary], bars: Sequence[Bars], form: str) -> "Fig
     figure = new_figure(8.0, 1.1 + _INCHES_PER_ROW * height)
     axes = figure.subplots()
     places = _places(axes, summaries)
-    for index, (name, colour) in enumerate(_GROUPS):
+    known = [index for index in range(len(_GROUPS)) if any(pair[index] is not None for pair in bars)]
+    for place_of_bar, index in enumerate(known):
+        beside = (place_of_bar - (len(known) - 1) / 2) * _BAR
         _draw(
             axes,
-            [(place + (index - 0.5) * _BAR, pair[index]) for place, pair in zip(places, bars, strict=True)],
-            name,
-            colour,
+            [(place + beside, pair[index]) for place, pair in zip(places, bars, strict=True)],
+            *_GROUPS[index],
             form,
         )
     axes.set_yticks(places, [literal(entry.method) for entry in summaries])
@@ -120,8 +121,6 @@ def _places(axes: "Axes", summaries: Sequence[Summary]) -> list[float]:
 def _draw(axes: "Axes", bars: Sequence[tuple[float, Statistic | None]], name: str, colour: str, form: str) -> None:
     """Draw bars with their spread and value; a missing one leaves its place empty."""
     shown = [(place, statistic) for place, statistic in bars if statistic is not None]
-    if not shown:
-        return
     places, means = [place for place, _ in shown], [statistic.mean for _, statistic in shown]
     spreads = [statistic.sd or 0.0 for _, statistic in shown]
     drawn = axes.barh(places, means, _BAR, color=colour, label=name)

@@ -53,6 +53,12 @@ def test_rows_do_not_overlap_and_run_downwards():
     assert all(after[0] >= before[1] - 1e-9 for before, after in itertools.pairwise(spans))
 
 
+def test_without_few_shot_classes_bars_stand_at_their_names():
+    axes = accuracy_figure([summary("as trained", Statistic(56.0, None), None, factor=10.0)]).axes[0]
+    (bar,) = axes.patches
+    assert bar.get_y() + bar.get_height() / 2 == pytest.approx(axes.get_yticks()[0])
+
+
 def test_gain_leaves_out_the_network_as_trained():
     figure = gain_figure([TRAINED, RETRAINED, WORSE])
     assert bars(figure) == [[5.0, -1.0], [5.0, -1.0]]
