@@ -24,6 +24,7 @@ OPTIONS = [part for setting in SETTINGS for part in ("--set", setting)]
 STEPS = {
     *("data_imbalancing", "backbone_training", "feature_extraction", "calibrated_sampling", "hessian_analysis"),
     *("classifier_retraining/baseline", "classifier_retraining/tailcalib", "evaluation", "head_curvature"),
+    "run_report",
 }
 CHECKPOINTS = {"LONGTAIL_CHECKPOINTS": "s3://images/checkpoints"}
 TIMED = re.compile(r"seconds|images_per_second")
