@@ -48,13 +48,16 @@ def table(out):
 
 
 def record(client, root):
-    """Return all that MLflow has of a pipeline's run: no ids and no times, so that equal runs have equal records."""
+    """Return all that MLflow has of a pipeline's run, so that equal runs have equal records.
+
+    There are no ids in it, no times, and nothing of how busy the machine was.
+    """
     parent = client.get_run(root)
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{root}'")
     found = {}
     for run in [parent, *children]:
         histories = {}
-        for name in run.data.metrics:
+        for name in (name for name in run.data.metrics if not name.startswith("system/")):
             entries = client.get_metric_history(run.info.run_id, name)
             told = [(entry.step, 0.0 if TIMED.search(name) else entry.value) for entry in entries]
             assert len({step for step, _ in told}) == len(told), f"{name} is there twice"
