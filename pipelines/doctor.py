@@ -3,28 +3,13 @@
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from longtail.errors import InputError
 from longtail.tracking.redaction import redact
+from pipelines.doctor_finding import WRONG, Finding
 from pipelines.kubeflow import add_connection
-
-OK, NOT_SET, NOTE, WRONG = "ok", "not set", "note", "wrong"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found.
-
-    Attributes:
-        state: `ok`, `not set`, `note` (works, but look at it) or `wrong`.
-        message: What it is, or what to do.
-    """
-
-    state: str
-    message: str
-
 
 Check = Callable[[argparse.Namespace], Finding]
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from longtail.errors import InputError
-from pipelines.doctor import NOT_SET, OK, WRONG, Finding
+from pipelines.doctor_finding import NOT_SET, OK, WRONG, Finding
 
 _MANIFESTS = ", ".join((
     "application/vnd.oci.image.index.v1+json",

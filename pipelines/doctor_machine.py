@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from longtail.tracking.run import home
-from pipelines.doctor import NOT_SET, NOTE, OK, WRONG, Finding
+from pipelines.doctor_finding import NOT_SET, NOTE, OK, WRONG, Finding
 
 BYTES_NEEDED, BYTES_NOTED = 2 * 10**9, 15 * 10**9
 """Without the first no run ends; ImageNet-LT's balanced features take 11 GB, and as much again while written."""

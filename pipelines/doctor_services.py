@@ -13,7 +13,7 @@ from longtail.storage.client import guard, split_url
 from longtail.tracking.probe import check_artifacts, server_version
 from longtail.tracking.redaction import redact
 from longtail.tracking.run import check_tracking_server, tracking_uri
-from pipelines.doctor import NOT_SET, NOTE, OK, WRONG, Finding
+from pipelines.doctor_finding import NOT_SET, NOTE, OK, WRONG, Finding
 from pipelines.kubeflow import CERTIFICATES, HOST, connect
 
 OLDEST_MLFLOW = (3, 14)

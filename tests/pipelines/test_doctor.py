@@ -5,7 +5,7 @@ import pytest
 from longtail.errors import InputError
 from pipelines import doctor
 from pipelines.cli import main
-from pipelines.doctor import NOT_SET, NOTE, OK, WRONG, Finding
+from pipelines.doctor_finding import NOT_SET, NOTE, OK, WRONG, Finding
 
 NAMES = ["tracking", "artifacts", "s3", "kubeflow", "clock", "images", "gpu", "disk"]
 

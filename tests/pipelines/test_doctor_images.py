@@ -7,7 +7,7 @@ import pytest
 
 from longtail.errors import InputError
 from pipelines import doctor_images
-from pipelines.doctor import NOT_SET, OK, WRONG
+from pipelines.doctor_finding import NOT_SET, OK, WRONG
 
 DIGEST = f"sha256:{'0' * 64}"
 

@@ -5,7 +5,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from pipelines.doctor import NOT_SET, NOTE, OK, WRONG
+from pipelines.doctor_finding import NOT_SET, NOTE, OK, WRONG
 from pipelines.doctor_machine import disk, gpu
 
 Usage = namedtuple("Usage", ["total", "used", "free"])

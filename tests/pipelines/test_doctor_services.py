@@ -8,7 +8,7 @@ import pytest
 
 from longtail.errors import InputError
 from pipelines import doctor_services as checks
-from pipelines.doctor import NOT_SET, NOTE, OK, WRONG
+from pipelines.doctor_finding import NOT_SET, NOTE, OK, WRONG
 from pipelines.kubeflow import add_connection
 
 
