@@ -104,7 +104,9 @@ def test_what_a_step_cannot_tell_is_said(ended, said):
 def engine(tmp_path_factory):
     """A Docker API, by podman."""
     socket = tmp_path_factory.mktemp("podman") / "socket"
-    service = subprocess.Popen(["podman", "system", "service", "--time", "0", f"unix://{socket}"])
+    # When a container runs out of memory its monitor leaves a file in the folder that the service was started in.
+    command = ["podman", "system", "service", "--time", "0", f"unix://{socket}"]
+    service = subprocess.Popen(command, cwd=socket.parent)
     try:
         deadline = time.monotonic() + 60
         while not socket.exists():
