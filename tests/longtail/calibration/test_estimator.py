@@ -11,6 +11,7 @@ from sklearn.base import clone
 from longtail.calibration import TailCalib, estimator, plan, threads
 from longtail.config import CalibrationConfig
 from longtail.errors import InputError
+from longtail.shards import Shard
 
 COUNTS = np.array([60, 30, 12, 8, 5, 2, 1])
 D = 12
@@ -250,6 +251,19 @@ def test_generated_rows_stream_into_a_file(tmp_path):
     np.testing.assert_array_equal(out, TailCalib(random_state=0).fit_resample(X, y)[0][len(X) :])
 
 
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_shards_of_the_generated_rows_are_the_rows(count):
+    X, y = make(np.float32)
+    fitted = TailCalib(random_state=5)
+    Z = fitted.fit_resample(X, y)[0][len(X) :]
+    for index in range(count):
+        span, blocks = fitted.generated_span(Shard(index, count)), [*fitted.iter_generated(Shard(index, count))]
+        assert sum(len(rows) for rows, _, _ in blocks) == span.stop - span.start
+        for part, expected in enumerate((Z, fitted.generated_labels_, fitted.seed_rows_)):
+            found = [block[part] for block in blocks]
+            np.testing.assert_array_equal(np.concatenate(found) if found else expected[:0], expected[span])
+
+
 def test_seeds_decide_the_result():
     X, y = make()
     draws = [TailCalib(random_state=state).fit_resample(X, y)[0].tobytes() for state in (0, 0, 1, None, None)]
@@ -296,8 +310,10 @@ def test_it_is_a_scikit_learn_estimator():
     sampler = clone(TailCalib(n_neighbors=2, alpha=0.1).set_params(tukey=0.5))
     assert sampler.get_params() == {**TailCalib().get_params(), "n_neighbors": 2, "alpha": 0.1, "tukey": 0.5}
     assert TailCalib(random_state=generator).random_state is generator
-    assert set(asdict(CalibrationConfig())) == set(sampler.get_params()) - {"random_state"}
-    assert asdict(CalibrationConfig()).items() <= TailCalib().get_params().items()
+    settings = asdict(CalibrationConfig())
+    del settings["shards"]  # how many tasks draw the features is no parameter of what they are
+    assert set(settings) == set(sampler.get_params()) - {"random_state"}
+    assert settings.items() <= TailCalib().get_params().items()
 
 
 def test_bad_input_is_refused():
